@@ -1,0 +1,1 @@
+"""Two faces in, one split screen out."""

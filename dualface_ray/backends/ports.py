@@ -1,0 +1,77 @@
+"""The Backend port and the one place that picks an implementation."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Protocol
+
+from dualface_ray.compose import Compositor
+from dualface_ray.detect import Detector, Embedder
+from dualface_ray.errors import SettingsError
+from dualface_ray.frames import Arena, ArenaHandle
+from dualface_ray.media import DecodeSession, EncodeSession, EncodeSpec
+from dualface_ray.settings import Settings
+
+
+class Backend(Protocol):
+    """Factories of one kind of hardware; cheap to create, nothing is opened before a factory is called."""
+
+    name: str
+
+    def create_arena(self, size_bytes: int, slots: int) -> Arena:
+        """Allocate the memory of a pool with a generation page of ``slots`` entries; the caller owns it.
+
+        Raises:
+            SharedMemoryError, VramBudgetError: it does not fit.
+        """
+
+    def attach_arena(self, handle: ArenaHandle) -> Arena:
+        """Map an arena of another process; it must be closed before the owner closes it."""
+
+    def open_decoder(self, path: Path, stream_id: str, settings: Settings, threads: int) -> DecodeSession:
+        """Probe, check the limits and open a video.
+
+        Raises:
+            InputError: with what, where and a remedy.
+        """
+
+    def load_detector(self, settings: Settings, threads: int) -> Detector:
+        """Load the face detector that the settings name.
+
+        Raises:
+            ModelError: it is missing or damaged.
+        """
+
+    def load_embedder(self, settings: Settings, threads: int) -> Embedder:
+        """Load the face embedding that the settings name.
+
+        Raises:
+            ModelError: it is missing or damaged.
+        """
+
+    def open_compositor(self, settings: Settings) -> Compositor:
+        """A compositor for any number of streams, used by one thread at a time."""
+
+    def open_encoder(self, spec: EncodeSpec) -> EncodeSession:
+        """Open one encoder session.
+
+        Raises:
+            EncodeError, EncoderSessionsExhausted: it cannot be opened.
+        """
+
+
+_MODULES = {"cpu": "dualface_ray.backends.cpu", "cuda": "dualface_ray.backends.cuda"}
+
+
+def load_backend(name: str) -> Backend:
+    """The backend called ``cpu`` or ``cuda``.
+
+    Raises:
+        SettingsError: there is no backend of that name.
+        DeviceError: its libraries or its device are missing (only once a factory needs them).
+    """
+    if name not in _MODULES:
+        raise SettingsError(f"unknown backend {name!r}", where="lane.backend", remedy=f"Use one of {sorted(_MODULES)}.")
+    backend: Backend = importlib.import_module(_MODULES[name]).BACKEND
+    return backend

@@ -1,0 +1,46 @@
+"""What a backend must offer to find and embed faces in frames that lie in slots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dualface_ray.frames import F32, FaceCrop, Faces, StreamInfo
+from dualface_ray.media import Slot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FramePixels:
+    """One frame to examine: its pixels and how to read them."""
+
+    slot: Slot
+    info: StreamInfo
+
+
+class Detector(Protocol):
+    """Finds faces in a batch of frames of any streams."""
+
+    @property
+    def max_batch(self) -> int:
+        """The largest batch one call may carry."""
+
+    def detect(self, batch: Sequence[FramePixels]) -> list[Faces]:
+        """Faces of each frame in displayed pixels, with appearance descriptors, best score first."""
+
+    def close(self) -> None:
+        """Free everything; harmless when called twice."""
+
+
+class Embedder(Protocol):
+    """Turns aligned faces into unit vectors that are near for the same person."""
+
+    @property
+    def size(self) -> int:
+        """Length of an embedding."""
+
+    def embed(self, frames: Sequence[FramePixels], crops: Sequence[FaceCrop]) -> F32:
+        """Embeddings float32 (len(crops), size), unit length; ``frames[i]`` holds the pixels of ``crops[i]``."""
+
+    def close(self) -> None:
+        """Free everything; harmless when called twice."""

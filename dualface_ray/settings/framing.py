@@ -1,0 +1,36 @@
+"""Where the camera looks and how the tiles lie."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from dualface_ray.settings.base import Group
+
+Layout = Literal["side_by_side", "stacked", "separate"]
+
+
+class FramingSettings(Group):
+    """Layout and camera path."""
+
+    layout: Layout = "side_by_side"
+    width_px: int = Field(0, ge=0, le=8192)
+    """Canvas width; 0 = the layout's own (1920 side by side, 1080 stacked, 960 separate)."""
+    height_px: int = Field(0, ge=0, le=8192)
+    """Canvas height; 0 = the layout's own (1080 side by side, 1920 stacked, 1080 separate)."""
+    tile_by: Literal["person", "position"] = "person"
+    """person keeps A in the left or upper tile for the whole video; position lets the tile follow the side."""
+    lookahead_s: float = Field(1.0, ge=0.1, le=10)
+    """How far the camera path looks into the future; frames wait this long in their slots."""
+    face_height_share: float = Field(0.33, gt=0.05, lt=0.9)
+    """Height of the face over the height of its tile."""
+    head_room_share: float = Field(0.38, gt=0.1, lt=0.9)
+    """Centre of the face below the tile's upper edge, over the tile's height."""
+
+    @field_validator("width_px", "height_px")
+    @classmethod
+    def _multiple_of_4(cls, value: int) -> int:
+        if value % 4:
+            raise ValueError(f"must be a multiple of 4 (two tiles of even size), not {value}")
+        return value

@@ -1,0 +1,33 @@
+"""How a lane uses its share of the machine."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from dualface_ray.settings.base import Group
+
+
+class LaneSettings(Group):
+    """One lane: a GPU, or a share of the CPU."""
+
+    backend: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes every CUDA device there is and says so, else the CPU."""
+    allow_cpu_decode: bool = False
+    """Let a GPU lane decode on the CPU what its card cannot; the report says so."""
+    count: int = Field(0, ge=0)
+    """Number of lanes; 0 = one per GPU, or one on the CPU."""
+    cores: int = Field(0, ge=0)
+    """CPU cores of one lane; 0 = an equal share of those the job may use."""
+    streams: int = Field(0, ge=0, le=64)
+    """Videos at once in one lane; 0 = what suits the backend (half the cores on a CPU, 16 on a GPU)."""
+    chunk_frames: int = Field(16, ge=1, le=64)
+    encoder_depth_frames: int = Field(8, ge=1, le=64)
+    """Frames the encoder side may hold beyond the look-ahead."""
+    slots_per_stream: int = Field(0, ge=0)
+    """Frames of one stream that fit in the pool; 0 = exactly what look-ahead, chunks and encoder need."""
+    pool_budget_bytes: int = Field(0, ge=0)
+    """Memory of a lane's pool; 0 = half of what /dev/shm has free, or the VRAM budget."""
+    vram_share: float = Field(0.65, gt=0, le=0.70)
+    """Part of the card that may be planned for; above 0.70 is refused."""
