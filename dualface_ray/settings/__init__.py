@@ -9,6 +9,8 @@ settings file needs neither a GPU nor its libraries.
 
 from __future__ import annotations
 
+from dualface_ray.settings.framing import Layout
+from dualface_ray.settings.load import config_dir, resolve
 from dualface_ray.settings.root import Settings
 
-__all__ = ["Settings"]
+__all__ = ["Layout", "Settings", "config_dir", "resolve"]

@@ -19,12 +19,17 @@ class DetectSettings(Group):
     input_width_px: int = Field(640, ge=64, le=2048)
     """Long side of the detector's input for landscape video; multiple of 32; portrait video swaps both."""
     input_height_px: int = Field(384, ge=64, le=2048)
+    """Short side of the detector's input for landscape video; multiple of 32."""
     grid_hz: float = Field(3.0, gt=0, le=1000)
     """Detections per second on the forward way; more are asked for where the content needs them."""
     every_frame: bool = False
+    """Detect on every frame instead of on the grid: for measurements."""
     min_score: float = Field(0.5, gt=0, lt=1)
+    """Faces the detector is less sure of do not count."""
     nms_iou: float = Field(0.3, gt=0, lt=1)
+    """Two boxes that overlap more than this (area of intersection over union) are one face."""
     max_faces: int = Field(32, ge=2, le=256)
+    """Faces kept per frame, best score first."""
     batch_max: int = Field(0, ge=0, le=256)
     """Largest batch; 0 = what suits the backend (1 on a CPU, 64 on a GPU)."""
     batch_wait_s: float = Field(0.002, ge=0, le=1)

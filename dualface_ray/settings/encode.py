@@ -4,19 +4,40 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from dualface_ray.settings.base import Group
+from dualface_ray.settings.base import Group, conflict
+
+_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
+"""Names of x264 and x265, fastest first; ``p1`` to ``p7`` are NVENC's, ``0`` to ``13`` are SVT-AV1's."""
+_ALL_PRESETS = frozenset((*_PRESETS, *(f"p{i}" for i in range(1, 8)), *(str(i) for i in range(14))))
 
 
 class EncodeSettings(Group):
     """Encoder parameters; fixed for the whole run."""
 
     codec: Literal["h264", "hevc", "av1"] = "h264"
+    """Video codec of the output."""
     container: Literal["mp4", "mkv", "mov"] = "mp4"
+    """File format of the output; it is also the end of its name."""
     quality: int = Field(20, ge=0, le=51)
-    """CRF or CQ."""
+    """Constant quality (CRF of x264, CQ of NVENC): lower is better and larger."""
     preset: str = "veryfast"
+    """Speed against size: ultrafast to placebo (x264, x265), p1 to p7 (NVENC), 0 to 13 (SVT-AV1)."""
     gop_s: float = Field(2.0, gt=0, le=20)
+    """Longest distance between two key frames."""
     audio_bitrate_bps: int = Field(160_000, ge=16_000, le=512_000)
     """For audio that has to be encoded to AAC."""
+
+    @field_validator("preset")
+    @classmethod
+    def _known_preset(cls, value: str) -> str:
+        if value not in _ALL_PRESETS:
+            raise ValueError(f"no such preset; use one of {', '.join(_PRESETS)}, p1 to p7 or 0 to 13")
+        return value
+
+    @model_validator(mode="after")
+    def _codec_fits_container(self) -> EncodeSettings:
+        if self.codec == "av1" and self.container == "mov":
+            raise conflict("encode.container", "the mov format does not carry AV1", "Use encode.container=mp4 or mkv.")
+        return self

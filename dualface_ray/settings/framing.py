@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from dualface_ray.settings.base import Group
+from dualface_ray.settings.base import Group, conflict
 
 Layout = Literal["side_by_side", "stacked", "separate"]
+
+_MIN_SIDE_PX = 128
+"""A canvas of two tiles below this shows nothing, and some encoders refuse it."""
 
 
 class FramingSettings(Group):
     """Layout and camera path."""
 
     layout: Layout = "side_by_side"
+    """Two tiles beside each other, above each other, or one video per person."""
     width_px: int = Field(0, ge=0, le=8192)
     """Canvas width; 0 = the layout's own (1920 side by side, 1080 stacked, 960 separate)."""
     height_px: int = Field(0, ge=0, le=8192)
@@ -33,4 +37,19 @@ class FramingSettings(Group):
     def _multiple_of_4(cls, value: int) -> int:
         if value % 4:
             raise ValueError(f"must be a multiple of 4 (two tiles of even size), not {value}")
+        if 0 < value < _MIN_SIDE_PX:
+            raise ValueError(f"must be 0 (the layout's own) or at least {_MIN_SIDE_PX}")
         return value
+
+    @model_validator(mode="after")
+    def _face_fits_tile(self) -> FramingSettings:
+        """The face is centred ``head_room_share`` below the upper edge: half of it must fit above and below."""
+        room = 2 * min(self.head_room_share, 1 - self.head_room_share)
+        if self.face_height_share > room:
+            raise conflict(
+                "framing.face_height_share",
+                f"a face of {self.face_height_share} of the tile's height, centred at framing.head_room_share="
+                f"{self.head_room_share}, would reach over the tile's edge",
+                f"Use at most {room:.2f}, or move framing.head_room_share towards 0.5.",
+            )
+        return self

@@ -17,5 +17,6 @@ class JobSettings(Group):
     watchdog_s: float = Field(60.0, gt=1)
     """A lane without progress for this long counts as dead."""
     placement_timeout_s: float = Field(60.0, gt=0)
+    """A lane that Ray cannot place within this time fails the job, naming the resource that is missing."""
     min_free_disk_bytes: int = Field(256 * 1024 * 1024, ge=0)
     """A video is not started, and a running one stops, when less than this is free where its output goes."""

@@ -23,6 +23,7 @@ class LaneSettings(Group):
     streams: int = Field(0, ge=0, le=64)
     """Videos at once in one lane; 0 = what suits the backend (half the cores on a CPU, 16 on a GPU)."""
     chunk_frames: int = Field(16, ge=1, le=64)
+    """Most frames of one message between the actors of a lane."""
     encoder_depth_frames: int = Field(8, ge=1, le=64)
     """Frames the encoder side may hold beyond the look-ahead."""
     slots_per_stream: int = Field(0, ge=0)

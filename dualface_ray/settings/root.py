@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from pydantic import Field, model_validator
 
-from dualface_ray.settings.base import Group
+from dualface_ray.settings.base import Group, conflict
 from dualface_ray.settings.detect import DetectSettings
 from dualface_ray.settings.encode import EncodeSettings
 from dualface_ray.settings.framing import FramingSettings
@@ -50,8 +50,10 @@ class Settings(Group):
             + self.lane.encoder_depth_frames
         )
         if slots and slots < need:
-            raise ValueError(
-                f"lane.slots_per_stream={slots} is less than the {need} frames that framing.lookahead_s="
-                f"{self.framing.lookahead_s} at input.max_fps={self.input.max_fps}, three chunks and the encoder need"
+            raise conflict(
+                "lane.slots_per_stream",
+                f"{slots} is less than the {need} frames that framing.lookahead_s={self.framing.lookahead_s} at "
+                f"input.max_fps={self.input.max_fps}, three chunks and the encoder need",
+                f"Use 0 (just enough) or at least {need}, or shorten framing.lookahead_s.",
             )
         return self
