@@ -1,1 +1,17 @@
-"""Hardware."""
+"""Hardware: what this machine has and how a lane shares it.
+
+    affinity, cgroup ─► cores ─┐
+    streams of the lane ───────┴─► thread_budget ─► ThreadBudget (decode, infer, encode, compose)
+    /dev/shm ─► shared_memory;  /proc ─► memory_bytes;  NVML, where there is one ─► gpus
+
+Looks and computes; changes nothing and never fails because something is absent. May not know frames, videos or Ray.
+"""
+
+from __future__ import annotations
+
+from dualface_ray.hardware.cores import cores
+from dualface_ray.hardware.gpus import Gpu, gpus
+from dualface_ray.hardware.memory import Space, memory, shared_memory
+from dualface_ray.hardware.threads import ThreadBudget, thread_budget
+
+__all__ = ["Gpu", "Space", "ThreadBudget", "cores", "gpus", "memory", "shared_memory", "thread_budget"]
