@@ -10,6 +10,8 @@ Knows memory, order and life time of frames; may not know how they are decoded, 
 from __future__ import annotations
 
 from dualface_ray.frames.arena import Arena, ArenaHandle
+from dualface_ray.frames.chunks import ChunkAssembler, ChunkOrder
+from dualface_ray.frames.credit import CreditGate, ReleaseLedger, WaitingGate
 from dualface_ray.frames.faces import (
     DESCRIPTOR_SIZE,
     EMBEDDING_SIZE,
@@ -21,6 +23,11 @@ from dualface_ray.frames.faces import (
     Faces,
     frames_of,
 )
+from dualface_ray.frames.generations import GenerationPage
+from dualface_ray.frames.pool import SLOT_ALIGN_BYTES, FramePool, PoolReader, RingSpec, Stamped, slot_stride_bytes
+from dualface_ray.frames.shm import SharedBlock, free_bytes, shm_directory
+from dualface_ray.frames.shm_named import sweep
+from dualface_ray.frames.signature import reference_signature, signature_grids
 from dualface_ray.frames.stream import Colour, PixelLayout, StreamInfo
 from dualface_ray.frames.ticket import (
     HISTOGRAM_BINS,
@@ -42,20 +49,38 @@ __all__ = [
     "SIGNATURE_BYTES",
     "SIGNATURE_COLUMNS",
     "SIGNATURE_ROWS",
+    "SLOT_ALIGN_BYTES",
     "Answer",
     "Arena",
     "ArenaHandle",
     "Ask",
+    "ChunkAssembler",
+    "ChunkOrder",
     "Colour",
     "Credit",
+    "CreditGate",
     "Detections",
     "FaceCrop",
     "Faces",
     "FrameChunk",
     "FrameFlag",
+    "FramePool",
     "FrameTicket",
+    "GenerationPage",
     "PixelLayout",
+    "PoolReader",
+    "ReleaseLedger",
+    "RingSpec",
+    "SharedBlock",
+    "Stamped",
     "StreamEnd",
     "StreamInfo",
+    "WaitingGate",
     "frames_of",
+    "free_bytes",
+    "reference_signature",
+    "shm_directory",
+    "signature_grids",
+    "slot_stride_bytes",
+    "sweep",
 ]

@@ -40,5 +40,8 @@ class Arena(Protocol):
     def view(self, offset_bytes: int, info: StreamInfo) -> Any:
         """The slot at this offset as an array of the form given by ``dualface_ray.media.Slot``; no copy."""
 
+    def seal(self) -> None:
+        """Every consumer has attached: remove whatever still has a name. Harmless when called twice."""
+
     def close(self) -> None:
         """Unmap; the owner's close frees the memory. Harmless when called twice."""
