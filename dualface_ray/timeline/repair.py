@@ -1,0 +1,66 @@
+"""PtsRepair: whatever time stamps a file carries become strictly increasing ticks, and every repair is counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from dualface_ray.timeline.ticks import frame_ticks, round_fraction
+
+_RESTART_S = 1
+"""A step back by more than this is a restarted clock, not a frame out of place."""
+
+
+@dataclass(slots=True)
+class PtsRepair:
+    """A filter over the time stamps of one stream, in display order; plain data, so it can be pickled and resumed.
+
+    Rules, in this order:
+
+    * a missing stamp follows the one before by one nominal frame;
+    * a stamp more than a second behind is a restarted clock: from here on the difference is added to all stamps;
+    * a stamp equal to or behind the one before (duplicate, backwards) goes half way into the frame that is being
+      shown, so that the next good stamp is met unchanged; several in a row halve what is left;
+    * any other stamp is kept exactly.
+
+    Attributes:
+        time_base: seconds per tick.
+        average_rate: nominal frames per second (0 = unknown: steps of one tick).
+        missing, duplicate, restarts: repairs so far.
+    """
+
+    time_base: Fraction
+    average_rate: Fraction
+    missing: int = 0
+    duplicate: int = 0
+    restarts: int = 0
+    _last: int | None = field(default=None, repr=False)
+    _anchor: int = field(default=0, repr=False)
+    _offset: int = field(default=0, repr=False)
+
+    def push(self, raw_pts: int | None) -> int:
+        """The repaired stamp of the next frame, greater than every one before."""
+        step = frame_ticks(self.time_base, self.average_rate)
+        last = self._last
+        if raw_pts is None:
+            self.missing += 1
+            return self._keep(0 if last is None else last + step)
+        pts = raw_pts + self._offset
+        if last is None or pts > last:
+            return self._keep(pts)
+        if last - pts > max(round_fraction(_RESTART_S / self.time_base), 2 * step):
+            self.restarts += 1
+            self._offset += last + step - pts
+            return self._keep(last + step)
+        self.duplicate += 1
+        room = self._anchor + step - last
+        self._last = last + max(1, room // 2)
+        return self._last
+
+    def counters(self) -> dict[str, int]:
+        """Repairs by the names that reports use."""
+        return {"pts_missing": self.missing, "pts_duplicate": self.duplicate, "pts_restarts": self.restarts}
+
+    def _keep(self, pts: int) -> int:
+        self._last = self._anchor = pts
+        return pts
