@@ -1,12 +1,19 @@
 """Media: the ports for demux, decode, encode and mux, and the rules around files.
 
     file ─► probe (limits) ─► DecodeSession ─► slots ··· canvases ─► EncodeSession ─► segment ─► mux with audio ─► file
+     └ check_input                                                   plan_outputs, AtomicFile, require_free ┘ plan_audio
 
-Knows containers, codecs and atomic output as ports and rules; the libraries behind them live in ``backends``.
+Knows containers, codecs and atomic output as ports and rules; may not know the libraries behind them (``backends``).
 """
 
 from __future__ import annotations
 
+from dualface_ray.media.atomic import AtomicFile, remove_parts, write_atomic
+from dualface_ray.media.audio import AudioPlan, plan_audio
+from dualface_ray.media.colour import settled_colour
+from dualface_ray.media.disk import free_bytes, is_disk_full, output_error, require_free
+from dualface_ray.media.files import check_input
+from dualface_ray.media.naming import OutputPlan, plan_outputs
 from dualface_ray.media.ports import (
     Canvas,
     DecodedBatch,
@@ -19,12 +26,25 @@ from dualface_ray.media.ports import (
 )
 
 __all__ = [
+    "AtomicFile",
+    "AudioPlan",
     "Canvas",
     "DecodeSession",
     "DecodedBatch",
     "DecodedFrame",
     "EncodeSession",
     "EncodeSpec",
+    "OutputPlan",
     "Packet",
     "Slot",
+    "check_input",
+    "free_bytes",
+    "is_disk_full",
+    "output_error",
+    "plan_audio",
+    "plan_outputs",
+    "remove_parts",
+    "require_free",
+    "settled_colour",
+    "write_atomic",
 ]
