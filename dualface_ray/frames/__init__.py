@@ -12,6 +12,7 @@ from __future__ import annotations
 from dualface_ray.frames.arena import Arena, ArenaHandle
 from dualface_ray.frames.chunks import ChunkAssembler, ChunkOrder
 from dualface_ray.frames.credit import CreditGate, ReleaseLedger, WaitingGate
+from dualface_ray.frames.cuts import CONFIRM_SPAN_S, CutCandidates, confirm_cut, distance
 from dualface_ray.frames.faces import (
     DESCRIPTOR_SIZE,
     EMBEDDING_SIZE,
@@ -42,6 +43,7 @@ from dualface_ray.frames.ticket import (
 )
 
 __all__ = [
+    "CONFIRM_SPAN_S",
     "DESCRIPTOR_SIZE",
     "EMBEDDING_SIZE",
     "F32",
@@ -59,6 +61,7 @@ __all__ = [
     "Colour",
     "Credit",
     "CreditGate",
+    "CutCandidates",
     "Detections",
     "FaceCrop",
     "Faces",
@@ -76,6 +79,8 @@ __all__ = [
     "StreamEnd",
     "StreamInfo",
     "WaitingGate",
+    "confirm_cut",
+    "distance",
     "frames_of",
     "free_bytes",
     "reference_signature",
