@@ -1,0 +1,144 @@
+"""The only door to the CUDA libraries: imported when first needed, their absence and their failures translated.
+
+Importing this module touches no library, so settings, tests and CPU machines never need one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from dualface_ray.errors import DeviceError, VramBudgetError
+
+_INSTALL = "Install the GPU extra: pip install 'dualface-ray[gpu]', or use --set lane.backend=cpu."
+_VIDEO = (
+    "Install the GPU extra and start containers with NVIDIA_DRIVER_CAPABILITIES=compute,utility,video, "
+    "or use --set lane.backend=cpu."
+)
+
+COPY_DEVICE_TO_DEVICE = 3
+"""``cudaMemcpyDeviceToDevice``."""
+COPY_DEVICE_TO_HOST = 2
+"""``cudaMemcpyDeviceToHost``."""
+
+_local = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """The card this process works on (Ray makes exactly one visible per lane: ordinal 0)."""
+
+    name: str
+    uuid: bytes
+    """16 bytes that name the physical card, whatever CUDA_VISIBLE_DEVICES says."""
+    total_bytes: int
+    compute_capability: tuple[int, int]
+
+
+@lru_cache(maxsize=1)
+def cupy() -> Any:
+    """The module ``cupy`` on a machine with a working device.
+
+    Raises:
+        DeviceError: CuPy, the driver or the device is missing.
+    """
+    try:
+        import cupy as module
+    except ImportError as error:
+        raise DeviceError(f"CuPy cannot be imported ({error})", where="cuda", remedy=_INSTALL) from error
+    try:
+        count = int(module.cuda.runtime.getDeviceCount())
+    except Exception as error:
+        raise DeviceError(f"no CUDA device ({error})", where="cuda", remedy="Use --set lane.backend=cpu.") from error
+    if count == 0:
+        raise DeviceError("no CUDA device is visible", where="cuda", remedy="Check CUDA_VISIBLE_DEVICES.")
+    return module
+
+
+@lru_cache(maxsize=1)
+def video_codec() -> Any:
+    """The module ``PyNvVideoCodec``; its import already needs libnvcuvid and libnvidia-encode.
+
+    Raises:
+        DeviceError: it or the driver's video libraries are missing.
+    """
+    try:
+        import PyNvVideoCodec as module  # noqa: N813 - the library's own name
+    except ImportError as error:
+        raise DeviceError(f"PyNvVideoCodec cannot be imported ({error})", where="cuda", remedy=_INSTALL) from error
+    except Exception as error:  # a RuntimeError with a page of advice when the video libraries are missing
+        raise DeviceError(
+            f"PyNvVideoCodec does not start ({first_line(error)})", where="cuda", remedy=_VIDEO
+        ) from error
+    return module
+
+
+@lru_cache(maxsize=1)
+def device() -> DeviceInfo:
+    """What is known of device 0 of this process."""
+    with translated("device query"):
+        runtime = cupy().cuda.runtime
+        properties = runtime.getDeviceProperties(0)
+        name = properties["name"]
+        uuid = properties.get("uuid") or b""
+        if not isinstance(uuid, bytes) or len(uuid) != 16:  # older CuPy: the bus address is as unique on one machine
+            uuid = runtime.deviceGetPCIBusId(0).encode().ljust(16, b"\0")[:16]
+        return DeviceInfo(
+            name=name.decode() if isinstance(name, bytes) else str(name),
+            uuid=uuid,
+            total_bytes=int(properties["totalGlobalMem"]),
+            compute_capability=(int(properties["major"]), int(properties["minor"])),
+        )
+
+
+def enter_device() -> None:
+    """Make device 0's primary context current in this thread; cheap after the first time."""
+    if not getattr(_local, "entered", False):
+        with translated("cudaSetDevice"):
+            runtime = cupy().cuda.runtime
+            runtime.setDevice(0)
+            runtime.free(0)  # creates the primary context if nobody has
+        _local.entered = True
+
+
+def context_handle() -> int:
+    """The CUcontext that is current in this thread, as PyNvVideoCodec's ``cudacontext``."""
+    enter_device()
+    return int(cupy().cuda.driver.ctxGetCurrent())
+
+
+def first_line(error: BaseException) -> str:
+    """An exception's message without its page of advice."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for CuPy's and the driver's ways of saying that device memory is used up."""
+    text = f"{type(error).__name__} {error}".lower()
+    return "outofmemory" in text or "out of memory" in text or "memoryallocation" in text
+
+
+@contextlib.contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Translate CUDA failures of the enclosed block.
+
+    Raises:
+        VramBudgetError: device memory is used up (the lane may restart with a smaller plan).
+        DeviceError: anything else that CUDA or CuPy reports.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        # CUDARuntimeError, CUDADriverError and NVRTC's error are RuntimeErrors; OutOfMemoryError is a MemoryError.
+        if is_out_of_memory(error):
+            raise VramBudgetError(
+                f"{what}: device memory is used up",
+                where="cuda",
+                remedy="Lower lane.streams, framing.lookahead_s or lane.vram_share.",
+            ) from error
+        raise DeviceError(f"{what} failed ({first_line(error)})", where="cuda", remedy="See nvidia-smi.") from error
