@@ -2,12 +2,32 @@
 
     frames of every stream ─► Batcher ("full, or 2 ms after the first") ─► Detector ─► boxes, landmarks, scores
                                      └─ per-stream cap, every item settles exactly once
+    a Detector, whatever runs it: Letterbox ─► network ─► decode_outputs ─► suppress ─► back to displayed pixels
 
 Knows letterbox geometry, post-processing and batching; may not know who the faces are or which library computes them.
 """
 
 from __future__ import annotations
 
+from dualface_ray.detect.batcher import Batcher
+from dualface_ray.detect.batching import BatchQueue
+from dualface_ray.detect.colour import yuv_to_rgb_matrix
+from dualface_ray.detect.decoding import STRIDE_PX, Candidates, decode_outputs, suppress
+from dualface_ray.detect.grid import DetectionGrid
+from dualface_ray.detect.letterbox import Letterbox
 from dualface_ray.detect.ports import Detector, Embedder, FramePixels
 
-__all__ = ["Detector", "Embedder", "FramePixels"]
+__all__ = [
+    "STRIDE_PX",
+    "BatchQueue",
+    "Batcher",
+    "Candidates",
+    "DetectionGrid",
+    "Detector",
+    "Embedder",
+    "FramePixels",
+    "Letterbox",
+    "decode_outputs",
+    "suppress",
+    "yuv_to_rgb_matrix",
+]

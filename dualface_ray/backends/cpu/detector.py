@@ -1,0 +1,102 @@
+"""The face detector on ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dualface_ray.backends.cpu.letterbox import letterboxed_rgb
+from dualface_ray.backends.cpu.session import open_session
+from dualface_ray.detect import Candidates, FramePixels, Letterbox, decode_outputs, suppress
+from dualface_ray.errors import DeviceError, ModelError
+from dualface_ray.frames import F32, Faces
+from dualface_ray.models import resolve
+from dualface_ray.settings import Settings
+
+
+class CpuDetector:
+    """CenterFace on the CPU; used by one thread at a time."""
+
+    def __init__(self, path: Path, settings: Settings, threads: int) -> None:
+        """Load the model.
+
+        Args:
+            path: an ONNX file with CenterFace's input and outputs, any batch and size.
+            settings: thresholds and the input's size are read from ``settings.detect``.
+            threads: cores it may use while it computes.
+
+        Raises:
+            ModelError: the file cannot be loaded or is not such a model.
+        """
+        self._settings = settings.detect
+        self._session = open_session(path, threads)
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        channels = [output.shape[1] for output in outputs if len(output.shape) == 4]
+        if len(inputs) != 1 or channels != [1, 2, 2, 10] or any(isinstance(d, int) for d in inputs[0].shape[2:]):
+            raise ModelError(
+                "not a CenterFace graph with dynamic height and width",
+                where=str(path),
+                remedy="Leave detect.model_path empty to use the registered model.",
+            )
+        self._input_name = str(inputs[0].name)
+        self._closed = False
+
+    @property
+    def max_batch(self) -> int:
+        """The setting, else 1: on a CPU a batch costs as much per frame and only adds latency."""
+        return self._settings.batch_max or 1
+
+    def detect(self, batch: Sequence[FramePixels]) -> list[Faces]:
+        """Faces of each frame in displayed pixels, with appearance descriptors, best score first.
+
+        Frames of the same input shape run together.
+
+        Raises:
+            DeviceError: ONNX Runtime failed, or the detector is closed.
+        """
+        if self._closed:
+            raise DeviceError("the detector is closed", where="cpu detector")
+        boxes = [Letterbox.fit(f.info, self._settings.input_width_px, self._settings.input_height_px) for f in batch]
+        results: dict[int, Faces] = {}
+        for shape in sorted({(box.input_height_px, box.input_width_px) for box in boxes}):
+            members = [i for i, box in enumerate(boxes) if (box.input_height_px, box.input_width_px) == shape]
+            tensor = np.empty((len(members), 3, *shape), np.float32)
+            for row, index in enumerate(members):
+                letterboxed_rgb(batch[index].slot, batch[index].info, boxes[index], tensor[row])
+            maps = self._infer(tensor)
+            for row, index in enumerate(members):
+                found = decode_outputs(
+                    maps[0][row, 0], maps[1][row], maps[2][row], maps[3][row], self._settings.min_score
+                )
+                kept = suppress(found, self._settings.nms_iou, self._settings.max_faces)
+                results[index] = self._faces(kept, boxes[index], batch[index])
+        return [results[index] for index in range(len(batch))]
+
+    def close(self) -> None:
+        """Free everything; harmless when called twice."""
+        self._closed = True
+        self._session = None
+
+    def _infer(self, tensor: F32) -> list[F32]:
+        try:
+            maps: list[F32] = self._session.run(None, {self._input_name: tensor})
+        except Exception as error:  # ONNX Runtime's exception classes share no public base
+            raise DeviceError(f"ONNX Runtime failed: {error}", where="cpu detector") from error
+        return maps
+
+    def _faces(self, kept: Candidates, box: Letterbox, frame: FramePixels) -> Faces:
+        if not len(kept):
+            return Faces.none()
+        boxes = box.boxes_to_display(kept.boxes_px)
+        return Faces(boxes, box.points_to_display(kept.landmarks_px), kept.scores, np.zeros((len(kept), 0), np.float32))
+
+
+def load_detector(settings: Settings, threads: int) -> CpuDetector:
+    """The detector that the settings name; its weights must be in the cache or given by path.
+
+    Raises:
+        ModelError: it is missing or damaged.
+    """
+    return CpuDetector(resolve(settings.detect.model, settings.detect.model_path), settings, threads)
