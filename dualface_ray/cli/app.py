@@ -1,0 +1,144 @@
+"""The typer application: every command with its options; the work is done in the module of the command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dualface_ray.cli.faults import guarded
+
+app = typer.Typer(
+    name="dualface",
+    help="Two faces in, one split screen out: videos of two people become steady split-screen videos.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models_app = typer.Typer(name="models", help="The models: what there is, and fetching it.", no_args_is_help=True)
+app.add_typer(models_app)
+
+
+class LayoutName(str, Enum):
+    """The layouts of ``framing.layout``, as choices of an option."""
+
+    SIDE_BY_SIDE = "side_by_side"
+    STACKED = "stacked"
+    SEPARATE = "separate"
+
+
+_Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings file (YAML).")]
+_Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting.")]
+_LayoutOption = Annotated[LayoutName | None, typer.Option("--layout", help="How the two tiles lie.")]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results of other settings.")]
+_Json = Annotated[bool, typer.Option("--json", help="One JSON object per line on standard output, nothing else.")]
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no table; errors still show.")]
+_Address = Annotated[str | None, typer.Option("--address", metavar="A", help="Which Ray; default: a private one.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from dualface_ray import __version__
+
+        typer.echo(f"dualface {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+@app.command()
+def run(
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Video files.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results.")],
+    config: _Config = None,
+    sets: _Sets = None,
+    layout: _LayoutOption = None,
+    overwrite: _Overwrite = False,
+    as_json: _Json = False,
+    quiet: _Quiet = False,
+    address: _Address = None,
+) -> None:
+    """Make the split-screen video of each INPUT.
+
+    Exit code 0: every video is done, or was done before.
+
+    Exit code 1: some videos failed; the others are complete.
+
+    Exit code 2: the request itself was wrong; nothing was started or written.
+    """
+    from dualface_ray.cli.run import Request, run_request
+
+    request = Request(
+        inputs=tuple(inputs),
+        output=output,
+        config=config,
+        sets=tuple(sets or ()),
+        layout=layout.value if layout else None,
+        overwrite=overwrite,
+        address=address,
+    )
+    _finish(guarded(lambda: run_request(request, as_json=as_json, quiet=quiet), as_json=as_json))
+
+
+@app.command()
+def probe(as_json: _Json = False) -> None:
+    """Say what this machine has: cores, memory, shared memory, cards."""
+    from dualface_ray.cli.machine import probe_machine
+
+    _finish(guarded(lambda: probe_machine(as_json=as_json), as_json=as_json))
+
+
+@app.command()
+def doctor(as_json: _Json = False) -> None:
+    """Check that everything a run needs is there; name the remedy of what is not."""
+    from dualface_ray.cli.doctor import examine
+
+    _finish(guarded(lambda: examine(as_json=as_json), as_json=as_json))
+
+
+@models_app.command("list")
+def models_list(as_json: _Json = False) -> None:
+    """Show the models, their licences and whether they are here."""
+    from dualface_ray.cli.models import list_all
+
+    _finish(guarded(lambda: list_all(as_json=as_json), as_json=as_json))
+
+
+@models_app.command("pull")
+def models_pull(
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Default: all of them.")] = None,
+) -> None:
+    """Fetch models into the cache and check them."""
+    from dualface_ray.cli.models import pull_some
+
+    _finish(guarded(lambda: pull_some(names or [])))
+
+
+def _finish(code: int) -> None:
+    raise typer.Exit(code)
+
+
+def execute(argv: Sequence[str]) -> int:
+    """Run the command line and return its exit code; nothing escapes but the end of the interpreter."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a name that the terminal cannot write is no reason to fail
+    command = typer.main.get_command(app)
+
+    def call() -> int:
+        result = command.main(args=list(argv), prog_name="dualface", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+
+    return guarded(call, as_json="--json" in argv)

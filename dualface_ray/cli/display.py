@@ -1,0 +1,45 @@
+"""Choosing how a job is shown: live on a terminal, plain lines elsewhere, JSON lines for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+from dualface_ray.cli.follow import Display
+
+
+class RunDisplay(Display, Protocol):
+    """A display that also covers the seconds before the first snapshot."""
+
+    def say_starting(self) -> None:
+        """Tell the user that the job is being set up."""
+
+
+@contextmanager
+def open_display(*, as_json: bool, quiet: bool, out: TextIO, err: TextIO) -> Iterator[RunDisplay]:
+    """The display that fits; leaving the block restores the terminal.
+
+    Args:
+        as_json: JSON lines on ``out``, whatever else is asked for.
+        quiet: only errors, on ``err``.
+        out: where results go.
+        err: where progress and errors go; live when it is a terminal.
+    """
+    if as_json:
+        from dualface_ray.cli.json_lines import JsonDisplay
+
+        yield JsonDisplay(out, err)
+    elif quiet:
+        from dualface_ray.cli.plain import QuietDisplay
+
+        yield QuietDisplay(err)
+    elif err.isatty():
+        from dualface_ray.cli.live import LiveDisplay
+
+        with LiveDisplay(out, err) as display:
+            yield display
+    else:
+        from dualface_ray.cli.plain import PlainDisplay
+
+        yield PlainDisplay(out, err)

@@ -1,0 +1,74 @@
+"""Every way a command can end badly, as one line and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from dualface_ray.cli.text import shown
+from dualface_ray.errors import DualfaceError
+
+INTERRUPTED = 130
+"""What shells use for a program that SIGINT ended (128 + 2)."""
+WRONG_REQUEST = 2
+
+
+def guarded(command: Callable[[], int], *, as_json: bool = False) -> int:
+    """Run a command; whatever it raises becomes one line on standard error (with ``DUALFACE_DEBUG=1`` a traceback too).
+
+    Args:
+        command: does the work and returns the exit code.
+        as_json: write an ``error`` event to standard output as well.
+
+    Returns:
+        The exit code: the command's own, or the one that belongs to its error.
+    """
+    try:
+        return command()
+    except KeyboardInterrupt:
+        return _say("stopped", "cancelled", INTERRUPTED, as_json)
+    except BrokenPipeError:
+        return _reader_gone()
+    except DualfaceError as error:
+        _debug()
+        return _say(str(error), error.code, error.exit_code, as_json)
+    except Exception as error:
+        _debug()
+        if hasattr(error, "format_message"):  # typer's and click's usage errors share no public base class
+            return _usage(error.format_message(), error, as_json)
+        text = (
+            f"internal error: {type(error).__name__}: {error}. Run again with DUALFACE_DEBUG=1 and report the output."
+        )
+        return _say(text, "internal", 1, as_json)
+
+
+def _say(line: str, code: str, exit_code: int, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"event": "error", "code": code, "message": line, "exit_code": exit_code}), flush=True)  # noqa: T201
+    print(f"dualface: {shown(line)}", file=sys.stderr, flush=True)  # noqa: T201
+    return exit_code
+
+
+def _usage(message: str, error: Any, as_json: bool) -> int:
+    """A command line that typer could not read; without a message it has shown the help already."""
+    if not message:
+        return WRONG_REQUEST
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "dualface"
+    text = f"{message.replace('Value error, ', '').rstrip('.')}. See {command} --help."
+    return _say(text, "usage", WRONG_REQUEST, as_json)
+
+
+def _debug() -> None:
+    if os.environ.get("DUALFACE_DEBUG"):
+        traceback.print_exc()
+
+
+def _reader_gone() -> int:
+    """``dualface ... | head``: nobody reads any more. Keep Python's own flush at exit from complaining about it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1

@@ -1,0 +1,114 @@
+"""Progress on a terminal: the running videos and the total, redrawn in place."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from types import TracebackType
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from dualface_ray.cli.summary import STYLES, print_summary
+from dualface_ray.cli.text import duration, shown
+from dualface_ray.cli.totals import totals
+from dualface_ray.report import JobSnapshot, VideoProgress, VideoState
+
+_MAX_ROWS = 12
+"""More running videos than this are counted, not listed: the picture must fit the terminal."""
+_BAR_WIDTH = 24
+_BUSY = (VideoState.RUNNING, VideoState.FINISHING)
+
+
+class LiveDisplay:
+    """Redraws a small table on ``err``; what ends moves above it as a line; the summary goes to ``out``."""
+
+    def __init__(self, out: TextIO, err: TextIO) -> None:
+        self._out = Console(file=out, highlight=False)
+        self._err = Console(file=err, highlight=False)
+        self._live = Live(console=self._err, refresh_per_second=8, transient=True)
+        self._ended: set[int] = set()
+        self._notes = 0
+
+    def __enter__(self) -> LiveDisplay:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def say_starting(self) -> None:
+        """A spinner, for starting Ray takes seconds."""
+        self._live.update(Spinner("dots", text="starting"))
+
+    def say(self, line: str) -> None:
+        """One line above the table."""
+        self._err.print(Text(shown(line)))
+
+    def update(self, snapshot: JobSnapshot) -> None:
+        """Redraw."""
+        for note in snapshot.notes[self._notes :]:
+            self.say(f"note: {note}")
+        self._notes = max(self._notes, len(snapshot.notes))
+        for video in snapshot.videos:
+            if video.state.final and video.index not in self._ended:
+                self._ended.add(video.index)
+                self._err.print(_ended_line(video))
+        self._live.update(picture(snapshot))
+
+    def finish(self, snapshot: JobSnapshot) -> None:
+        """Take the live table away and print the summary."""
+        self.update(snapshot)
+        self._live.stop()
+        print_summary(self._out, snapshot)
+
+
+def picture(snapshot: JobSnapshot) -> RenderableType:
+    """The live table of a job: one row per running video, and one for all."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(overflow="ellipsis", no_wrap=True, max_width=36)
+    table.add_column(no_wrap=True, width=_BAR_WIDTH)
+    for _ in range(4):
+        table.add_column(justify="right", no_wrap=True)
+    busy = [video for video in snapshot.videos if video.state in _BUSY]
+    for video in busy[:_MAX_ROWS]:
+        name = Text(shown(PurePath(video.source).name))
+        state = Text(video.state.value, style=STYLES[video.state])
+        numbers = (video.frames_done, video.frames_total, video.fps, video.eta_s)
+        table.add_row(name, _bar(video.frames_done, video.frames_total), *_numbers(*numbers), state)
+    sums = totals(snapshot)
+    table.add_row(
+        Text("total", style="bold"),
+        _bar(sums.frames_done, sums.frames_total),
+        *_numbers(sums.frames_done, sums.frames_total, sums.fps, sums.eta_s),
+        Text(duration(snapshot.elapsed_s), style="dim"),
+    )
+    below = [Text(shown(lane), style="dim") for lane in snapshot.lanes[:4]]
+    more = len(busy) - _MAX_ROWS
+    if more > 0:
+        below.append(Text(f"and {more} more", style="dim"))
+    if len(snapshot.videos) > 1:
+        below.append(Text(f"{len(snapshot.videos)} videos: {sums.sentence()}", style="dim"))
+    return Group(table, *below)
+
+
+def _bar(done: int, total: int) -> ProgressBar:
+    return ProgressBar(
+        total=total or None, completed=min(done, total) if total else 0, width=_BAR_WIDTH, pulse=not total
+    )
+
+
+def _numbers(done: int, total: int, fps: float, eta_s: float | None) -> tuple[Text, Text, Text]:
+    frames = Text(f"{done}/{total} frames" if total else f"{done} frames")
+    return frames, Text(f"{fps:.1f} fps"), Text(f"{duration(eta_s)} left")
+
+
+def _ended_line(video: VideoProgress) -> Text:
+    line = Text(video.state.value, style=STYLES[video.state])
+    return line.append(f" {shown(video.error or video.source)}", style="default")

@@ -1,0 +1,103 @@
+"""Progress where there is no terminal: few whole lines, no control characters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from rich.console import Console
+
+from dualface_ray.cli.summary import print_summary
+from dualface_ray.cli.text import duration, shown
+from dualface_ray.cli.totals import totals
+from dualface_ray.report import JobSnapshot, VideoProgress, VideoState
+
+_EVERY_S = 10.0
+_WIDTH = 10_000
+"""Wide enough that rich never folds or cuts a line of a log."""
+
+
+class QuietDisplay:
+    """Shows failures only, each on one line of standard error."""
+
+    def __init__(self, err: TextIO) -> None:
+        self._err = err
+
+    def say_starting(self) -> None:
+        """Say nothing."""
+
+    def say(self, line: str) -> None:
+        """Say nothing."""
+
+    def update(self, snapshot: JobSnapshot) -> None:
+        """Say nothing."""
+
+    def finish(self, snapshot: JobSnapshot) -> None:
+        """One line for each video that failed."""
+        for video in snapshot.videos:
+            if video.error:
+                self._err.write(f"dualface: {shown(video.error)}\n")
+        self._err.flush()
+
+
+class PlainDisplay:
+    """A line for every change of state and every ten seconds on standard error; the table on standard output."""
+
+    def __init__(self, out: TextIO, err: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._out = out
+        self._err = err
+        self._clock = clock
+        self._states: dict[int, VideoState] = {}
+        self._lanes: tuple[str, ...] = ()
+        self._notes = 0
+        self._next_s = clock() + _EVERY_S
+
+    def say_starting(self) -> None:
+        """One line, for starting Ray takes seconds."""
+        self.say("starting")
+
+    def say(self, line: str) -> None:
+        """One line for the user."""
+        self._err.write(f"dualface: {shown(line)}\n")
+        self._err.flush()
+
+    def update(self, snapshot: JobSnapshot) -> None:
+        """Say what changed, and every ten seconds how far it is."""
+        if snapshot.lanes and snapshot.lanes != self._lanes:
+            self._lanes = snapshot.lanes
+            for lane in snapshot.lanes:
+                self.say(lane)
+        for note in snapshot.notes[self._notes :]:
+            self.say(f"note: {note}")
+        self._notes = max(self._notes, len(snapshot.notes))
+        for video in snapshot.videos:
+            if self._states.get(video.index, VideoState.WAITING) is not video.state:
+                self._states[video.index] = video.state
+                self.say(_change(video))
+        if self._clock() >= self._next_s:
+            self._next_s = self._clock() + _EVERY_S
+            for video in snapshot.videos:
+                if video.state is VideoState.RUNNING:
+                    self.say(_progress(video))
+            if len(snapshot.videos) > 1:
+                sums = totals(snapshot)
+                self.say(f"total: {sums.sentence()}, {sums.fps:.1f} fps, {duration(sums.eta_s)} left")
+
+    def finish(self, snapshot: JobSnapshot) -> None:
+        """The last changes, then the table."""
+        self.update(snapshot)
+        print_summary(Console(file=self._out, width=_WIDTH, color_system=None, highlight=False), snapshot)
+        self._out.flush()
+
+
+def _change(video: VideoProgress) -> str:
+    line = f"{video.source}: {video.state.value}"
+    if video.state is VideoState.FAILED:
+        return f"failed: {video.error or video.source}"
+    return f"{line}, {video.frames_done} frames" if video.state is VideoState.DONE else line
+
+
+def _progress(video: VideoProgress) -> str:
+    of = f"{video.frames_done}/{video.frames_total}" if video.frames_total else str(video.frames_done)
+    return f"{video.source}: {of} frames, {video.fps:.1f} fps, {duration(video.eta_s)} left"

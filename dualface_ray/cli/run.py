@@ -1,0 +1,56 @@
+"""``dualface run``: from the request to the exit code."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from dualface_ray.cli.display import open_display
+from dualface_ray.cli.follow import follow, terminated_is_interrupted
+from dualface_ray.settings import Settings, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked for, as typed."""
+
+    inputs: tuple[str, ...]
+    output: Path
+    config: Path | None = None
+    sets: tuple[str, ...] = ()
+    layout: str | None = None
+    overwrite: bool = False
+    address: str | None = None
+
+    def settings(self) -> Settings:
+        """The settings of the request; options with a name of their own win over ``--set``.
+
+        Raises:
+            SettingsError: one line naming the key.
+        """
+        named: dict[str, object] = {}
+        if self.layout is not None:
+            named["framing.layout"] = self.layout
+        if self.overwrite:
+            named["job.overwrite"] = True
+        return resolve(self.config, self.sets, **named)
+
+
+def run_request(request: Request, *, as_json: bool = False, quiet: bool = False) -> int:
+    """Start the job, show it, and return the exit code of DESIGN section 3.
+
+    Raises:
+        DualfaceError: the request is wrong, or the job itself broke.
+    """
+    settings = request.settings()
+    with open_display(as_json=as_json, quiet=quiet, out=sys.stdout, err=sys.stderr) as display:
+        display.say_starting()
+        from dualface_ray.api import run  # brings Ray: only now that the request reads well
+
+        with (
+            terminated_is_interrupted(),
+            run(list(request.inputs), request.output, settings=settings, address=request.address) as job,
+            terminated_is_interrupted(),  # again: connecting to Ray sets its own handler
+        ):
+            return follow(job, display)
