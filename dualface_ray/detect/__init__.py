@@ -9,6 +9,7 @@ Knows letterbox geometry, post-processing and batching; may not know who the fac
 
 from __future__ import annotations
 
+from dualface_ray.detect.alignment import chain, chip_transform, stored_transform
 from dualface_ray.detect.batcher import Batcher
 from dualface_ray.detect.batching import BatchQueue
 from dualface_ray.detect.colour import yuv_to_rgb_matrix
@@ -27,7 +28,10 @@ __all__ = [
     "Embedder",
     "FramePixels",
     "Letterbox",
+    "chain",
+    "chip_transform",
     "decode_outputs",
+    "stored_transform",
     "suppress",
     "yuv_to_rgb_matrix",
 ]

@@ -11,6 +11,7 @@ fetched but by ``pull`` and ``ensure``.
 from __future__ import annotations
 
 from dualface_ray.models.registry import InputFacts, ModelSpec, list_models, model_spec
+from dualface_ray.models.sidecar import embedding_facts
 from dualface_ray.models.store import cache_dir, cached_path, ensure, is_cached, model_sha256, pull, resolve
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ModelSpec",
     "cache_dir",
     "cached_path",
+    "embedding_facts",
     "ensure",
     "is_cached",
     "list_models",

@@ -74,9 +74,7 @@ def quantise(model: bytes, calibration: Sequence[F32], *, keep_heads: bool = Tru
         ModelError: too few frames, or ONNX Runtime refuses the graph.
     """
     if len(calibration) < LEAST_FRAMES:
-        raise ModelError(
-            f"{len(calibration)} frames to calibrate on, at least {LEAST_FRAMES} are needed", where="int8"
-        )
+        raise ModelError(f"{len(calibration)} frames to calibrate on, at least {LEAST_FRAMES} are needed", where="int8")
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     parsed = onnx.load_model_from_string(model)

@@ -28,6 +28,15 @@ class InputFacts(BaseModel):
     multiple_of_px: int = Field(1, ge=1, le=256)
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scale: float = 1.0
+    landmarks_px: tuple[tuple[float, float], ...] = ()
+    """Where an aligned face's eyes, nose and mouth corners (image left first) lie in the input; embeddings only."""
+
+    @field_validator("landmarks_px")
+    @classmethod
+    def _five_or_none(cls, value: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        if len(value) not in (0, 5):
+            raise ValueError(f"five points or none, not {len(value)}")
+        return value
 
 
 class ModelSpec(BaseModel):
