@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -19,9 +20,12 @@ class Wander:
         amplitude = (low_hz / frequency) ** 0.6
         amplitude *= math.sqrt(2 / float(np.sum(amplitude**2)))
         phase = rng.uniform(0, 2 * math.pi, terms)
-        self._terms = [(float(a), 2 * math.pi * float(f), float(p)) for a, f, p in zip(amplitude, frequency, phase, strict=True)]
+        self._terms = [
+            (float(a), 2 * math.pi * float(f), float(p)) for a, f, p in zip(amplitude, frequency, phase, strict=True)
+        ]
 
     def __call__(self, time_s: float) -> float:
+        """The value at this time."""
         return sum(a * math.sin(w * time_s + p) for a, w, p in self._terms)
 
 
@@ -34,6 +38,6 @@ def ease(time_s: float, start_s: float, end_s: float) -> float:
 def path(time_s: float, *points: tuple[float, float]) -> float:
     """A value that eases from point to point; each point is (time in s, value), in order."""
     value = points[0][1]
-    for (start_s, _), (end_s, target) in zip(points, points[1:], strict=False):
+    for (start_s, _), (end_s, target) in itertools.pairwise(points):
         value += (target - value) * ease(time_s, start_s, end_s)
     return value

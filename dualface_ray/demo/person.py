@@ -56,7 +56,7 @@ class Person:
 
 def make_person(face: FaceImage, style: int) -> Person:
     """Paint the sprites of a person; ``style`` picks the clothes."""
-    x0, y0, x1, y1 = face.face_px
+    x0, _, x1, y1 = face.face_px
     centre_x = (x0 + x1) / 2
     heads = tuple(
         Sprite.make(_open_mouth(face, level / (MOUTH_LEVELS - 1)), face.alpha) for level in range(MOUTH_LEVELS)
@@ -95,7 +95,9 @@ def _open_mouth(face: FaceImage, amount: float) -> U8:
     below = np.clip((ys - mouth_y) / (0.04 * fh), 0, 1) * np.clip((y1 + 0.12 * fh - ys) / (0.2 * fh), 0, 1)
     gap = amount * 0.055 * fh
     moved = cv2.remap(face.bgr, xs, (ys - gap * across * below).astype(np.float32), cv2.INTER_LINEAR)
-    hole = np.clip(1.25 - ((xs - cx) / (0.8 * half_w)) ** 2 - ((ys - mouth_y - gap * 0.55) / (gap * 0.62 + 1)) ** 2, 0, 1)
+    hole = np.clip(
+        1.25 - ((xs - cx) / (0.8 * half_w)) ** 2 - ((ys - mouth_y - gap * 0.55) / (gap * 0.62 + 1)) ** 2, 0, 1
+    )
     hole = (cv2.GaussianBlur(hole, (0, 0), 2.0) * 0.85)[..., None]
     inside = np.array([34, 26, 62], np.float32)
     return np.asarray(np.rint(moved * (1 - hole) + inside * hole), np.uint8)

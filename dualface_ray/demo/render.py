@@ -76,7 +76,9 @@ def render(
         EncodeError: the file cannot be written.
     """
     if width_px % 2 or height_px % 2 or min(width_px, height_px) < 96:
-        raise SettingsError(f"{width_px}x{height_px} cannot be rendered", where="size", remedy="Use even sides of at least 96 px.")
+        raise SettingsError(
+            f"{width_px}x{height_px} cannot be rendered", where="size", remedy="Use even sides of at least 96 px."
+        )
     if not (duration_s > 0 and 1 <= rate <= 240):
         raise SettingsError(
             f"{duration_s} s at {rate} frames per second cannot be rendered", where="duration, rate",
@@ -98,7 +100,9 @@ def render(
             frames = _write(container, plan, stage, timing, rate, sound, (width_px, height_px), threads)
     except (av.error.FFmpegError, OSError) as error:
         path.unlink(missing_ok=True)
-        raise EncodeError(f"cannot be written ({error})", where=str(path), remedy="Check the folder and its free space.") from error
+        raise EncodeError(
+            f"cannot be written ({error})", where=str(path), remedy="Check the folder and its free space."
+        ) from error
     truth = SceneTruth(
         path, name or getattr(scene, "__name__", "scene"), seed, width_px, height_px, timing.time_base,
         tuple(face.name for face in faces), (0, 1), tuple(frames), plan.click_s,

@@ -83,7 +83,12 @@ def _plant(picture: U8, rng: np.random.Generator, unit: int) -> None:
             (round(length * 0.46), round(length * 0.10)),
             math.degrees(math.atan2(tip[1] - y, tip[0] - x)), 0, 360, (green // 2, green, green // 2 + 14), -1,
         )  # fmt: skip
-    pot = [[x - 0.1 * unit, y], [x + 0.1 * unit, y], [x + 0.075 * unit, y + 0.2 * unit], [x - 0.075 * unit, y + 0.2 * unit]]
+    pot = [
+        [x - 0.1 * unit, y],
+        [x + 0.1 * unit, y],
+        [x + 0.075 * unit, y + 0.2 * unit],
+        [x - 0.075 * unit, y + 0.2 * unit],
+    ]
     cv2.fillConvexPoly(picture, np.round(pot).astype(np.int32), (70, 96, 170))
 
 
@@ -96,4 +101,6 @@ def _frames(picture: U8, rng: np.random.Generator, unit: int) -> None:
         for _ in range(5):  # an abstract print
             colour = tuple(int(c) for c in rng.integers(60, 220, 3))
             centre = round(x + w * float(rng.uniform(0.3, 0.7))), round(y + h * float(rng.uniform(0.3, 0.7)))
-            cv2.circle(picture, centre, round(float(rng.uniform(0.02, 0.05)) * unit), (colour[0], colour[1], colour[2]), -1)
+            cv2.circle(
+                picture, centre, round(float(rng.uniform(0.02, 0.05)) * unit), (colour[0], colour[1], colour[2]), -1
+            )

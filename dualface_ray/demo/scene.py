@@ -121,7 +121,8 @@ class Timing:
     def variable(rng: np.random.Generator, rate: Fraction, duration_s: float) -> Timing:
         """Frames between half and three times the nominal distance apart, in units of 1/90000 s, as phones record."""
         nominal = Fraction(90_000) / rate
-        pts, now, limit = [], 0, round(duration_s * 90_000)
+        pts: list[int] = []
+        now, limit = 0, round(duration_s * 90_000)
         while now < limit or not pts:
             pts.append(now)
             factor = rng.choice([0.5, 1.0, 1.0, 1.0, 1.0, 1.5, 2.0, 3.0]) + rng.uniform(-0.1, 0.1)

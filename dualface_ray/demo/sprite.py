@@ -151,7 +151,7 @@ class Shadow:
 
 
 def _over(below: U8, value: U8, alpha: U8) -> None:
-    """below = value + below * (1 - alpha), in place."""
+    """Draw premultiplied values over what lies below, in place."""
     below[:] = cv2.add(value, cv2.multiply(below, cv2.bitwise_not(alpha), scale=1 / 255))
 
 

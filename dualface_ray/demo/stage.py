@@ -140,7 +140,9 @@ class Stage:
         if look.noise > 0:
             if not self._noise:  # a few patterns, shifted by frame: drawing fresh noise costs more than all the rest
                 rng = np.random.default_rng(self._seed)
-                self._noise = [np.asarray(rng.normal(128, look.noise, (height, width)).clip(0, 255), np.uint8) for _ in range(3)]
+                self._noise = [
+                    np.asarray(rng.normal(128, look.noise, (height, width)).clip(0, 255), np.uint8) for _ in range(3)
+                ]
             pattern = np.roll(self._noise[index % 3], (index * 37 % height, index * 101 % width), (0, 1))
             canvas.luma[:] = np.asarray(cv2.addWeighted(canvas.luma, 1.0, pattern, 1.0, -128.0))
         if look.flash > 0:

@@ -44,7 +44,7 @@ class Talk:
 
     @staticmethod
     def make(rng: np.random.Generator, duration_s: float, speakers: int = 2) -> Talk:
-        """Turns of two to five seconds that alternate between the speakers, about four and a half syllables a second."""
+        """Turns of two to five seconds that alternate between the speakers, four or five syllables a second."""
         count = math.ceil(duration_s * _CONTROL_HZ) + 2
         loudness, vowel = np.zeros((2, speakers, count), np.float32)
         turns, now, speaker = [], 0.15, 0
@@ -111,7 +111,10 @@ def _wavetables(pitch_hz: float) -> F64:
     for row, formants in enumerate(_FORMANTS_HZ):
         for n in range(1, int(4200 / pitch_hz)):
             f = n * pitch_hz
-            gain = sum(g / (1 + ((f - centre) / (70 + 0.04 * centre)) ** 2) for centre, g in zip(formants, (1, 0.5, 0.25), strict=True))
+            gain = sum(
+                g / (1 + ((f - centre) / (70 + 0.04 * centre)) ** 2)
+                for centre, g in zip(formants, (1, 0.5, 0.25), strict=True)
+            )
             tables[row] += (gain + 0.01) / n**0.4 * np.sin(n * turn + 0.7 * n * n)
         tables[row] /= np.sqrt(np.mean(tables[row] ** 2))
     return tables

@@ -1,7 +1,7 @@
 """Report: what was done, for people and for machines.
 
-    TrackedFrame + FramePlan ─► tracks.jsonl ─► contact sheet, overlay
-    counts, events, latencies ─► report.json (written last: it means "done")
+    TrackedFrame + FramePlan ─► TracksWriter ─► tracks.jsonl ─► contact sheet, timeline, overlay
+    counts, events, Quantiles ─► RunReport ─► report.json (written last = done)
     job ─► JobSnapshot ─► terminal, notebook, --json
 
 Knows file formats of results and pictures of them; may not know Ray or decide anything about frames.
@@ -9,6 +9,42 @@ Knows file formats of results and pictures of them; may not know Ray or decide a
 
 from __future__ import annotations
 
+from dualface_ray.report.fingerprint import RESULT_VERSION, counted_settings, fingerprint, input_fingerprint
 from dualface_ray.report.progress import JobSnapshot, VideoProgress, VideoState
+from dualface_ray.report.quantiles import Quantiles
+from dualface_ray.report.run_report import (
+    ErrorRecord,
+    EventRecord,
+    FrameRecord,
+    InputRecord,
+    LatencyRecord,
+    RunReport,
+    event_records,
+    latency_records,
+    read_report,
+)
+from dualface_ray.report.tracks import Tracks, TracksHeader, TracksWriter, read_tracks
 
-__all__ = ["JobSnapshot", "VideoProgress", "VideoState"]
+__all__ = [
+    "RESULT_VERSION",
+    "ErrorRecord",
+    "EventRecord",
+    "FrameRecord",
+    "InputRecord",
+    "JobSnapshot",
+    "LatencyRecord",
+    "Quantiles",
+    "RunReport",
+    "Tracks",
+    "TracksHeader",
+    "TracksWriter",
+    "VideoProgress",
+    "VideoState",
+    "counted_settings",
+    "event_records",
+    "fingerprint",
+    "input_fingerprint",
+    "latency_records",
+    "read_report",
+    "read_tracks",
+]

@@ -1,0 +1,99 @@
+"""Fingerprint: the same input with the same settings has been done already."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from dualface_ray.errors import InputMissingError
+from dualface_ray.settings import Settings
+
+RESULT_VERSION = 1
+"""Raised whenever a newer version of this package makes a different result of the same input and settings."""
+
+_BLOCKS = 16
+_BLOCK_BYTES = 256 * 1024
+
+# Settings that change how fast or where a result is made, or whether it is attempted, but not the result.
+_WITHOUT = {
+    "lane": None,
+    "job": None,
+    "input": ("on_damage", "max_fps"),
+    "detect": ("!batch_max", "!batch_wait_s"),
+}
+
+
+def fingerprint(path: Path, settings: Settings, *, result_version: int = RESULT_VERSION) -> str:
+    """64 hex digits that are equal exactly when a finished result may be taken as done.
+
+    Counted: the input's content (``input_fingerprint``), ``result_version``, and every setting that changes the
+    result: ``timing``, ``detect`` (without batch size and waiting time), ``identity``, ``framing``, ``encode``, and of
+    ``input`` ``on_damage`` and ``max_fps``. An explicit model file counts by its content, not by its path.
+
+    Not counted: ``lane`` and ``job`` (sizes, backend, attempts), the input limits, the input's name, place and time
+    stamps. A result made on another backend therefore counts as done: its frames, time stamps and labels are the same
+    by contract.
+
+    Raises:
+        InputMissingError: the input or a model file cannot be read.
+    """
+    record = {
+        "result_version": result_version,
+        "input": input_fingerprint(path),
+        "settings": counted_settings(settings),
+    }
+    return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def counted_settings(settings: Settings) -> dict[str, Any]:
+    """The settings that a fingerprint counts, as plain data."""
+    plain: dict[str, dict[str, Any]] = settings.model_dump(mode="json")
+    for group, keys in _WITHOUT.items():
+        if keys is None:
+            del plain[group]
+        elif keys[0].startswith("!"):
+            plain[group] = {k: v for k, v in plain[group].items() if f"!{k}" not in keys}
+        else:
+            plain[group] = {k: v for k, v in plain[group].items() if k in keys}
+    for values in plain.values():
+        for key, value in values.items():
+            if key.endswith("_path") and value:
+                values[key] = input_fingerprint(Path(value))
+    return plain
+
+
+def input_fingerprint(path: Path) -> str:
+    """A fast fingerprint of a file's content: SHA-256 over its size and 16 blocks of 256 KiB.
+
+    The blocks lie evenly from the first byte to the last; a file of up to 4 MiB is read whole. Two videos that agree in
+    all of that and yet differ would have to be made on purpose. The file's name and time stamps do not count: a copy is
+    the same input.
+
+    Raises:
+        InputMissingError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            digest.update(str(size).encode() + b"\n")
+            last = max(0, size - _BLOCK_BYTES)
+            whole = size <= _BLOCKS * _BLOCK_BYTES
+            starts = range(0, size, _BLOCK_BYTES) if whole else [last * i // (_BLOCKS - 1) for i in range(_BLOCKS)]
+            for start in starts:
+                file.seek(start)
+                block = file.read(_BLOCK_BYTES)
+                while 0 < len(block) < min(_BLOCK_BYTES, size - start):
+                    more = file.read(min(_BLOCK_BYTES, size - start) - len(block))
+                    if not more:
+                        break
+                    block += more
+                digest.update(block)
+    except OSError as error:
+        raise InputMissingError(
+            error.strerror or "cannot be read", where=str(path), remedy="Check the path and its permissions."
+        ) from error
+    return digest.hexdigest()

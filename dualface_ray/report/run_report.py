@@ -1,0 +1,178 @@
+"""talk.report.json: what became of one video; written last, so that it means "done"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dualface_ray.errors import DualfaceError, InputError, InputMissingError
+from dualface_ray.identity import IdentityEvent
+from dualface_ray.media import write_atomic
+from dualface_ray.report.progress import VideoState
+from dualface_ray.report.quantiles import Quantiles
+
+SCHEMA = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class InputRecord(_Record):
+    """The source: as named by the user, and its content (see ``input_fingerprint``)."""
+
+    path: str
+    size_bytes: int = 0
+    fingerprint: str = ""
+    codec: str = ""
+    width_px: int = 0
+    """As displayed."""
+    height_px: int = 0
+    rate: str = ""
+    """Average frames per second as a fraction."""
+
+
+class FrameRecord(_Record):
+    """Counts of frames; ``repairs`` holds the decoder's other counters by name (``pts_missing``, ...)."""
+
+    frames_in: int = Field(0, alias="in")
+    frames_out: int = Field(0, alias="out")
+    concealed: int = 0
+    repairs: dict[str, int] = Field(default_factory=dict)
+    detected: int = 0
+    """Frames examined by the detector, on the grid and on demand."""
+    embedded: int = 0
+    """Faces embedded."""
+
+
+class EventRecord(_Record):
+    """One decision of identity (see ``IdentityEvent``); ``time`` in seconds from the first frame."""
+
+    frame: int
+    time: float
+    kind: str
+    person: str = ""
+    detail: dict[str, float | str] = Field(default_factory=dict)
+
+
+class LatencyRecord(_Record):
+    """Durations of one stage in seconds (see ``Quantiles`` for their exactness)."""
+
+    count: int = 0
+    mean: float = 0.0
+    p50: float = 0.0
+    p95: float = 0.0
+    p99: float = 0.0
+    max: float = 0.0
+
+
+class ErrorRecord(_Record):
+    """Why a video failed: the three parts of a ``DualfaceError`` and its code."""
+
+    code: str
+    what: str
+    where: str = ""
+    remedy: str = ""
+
+    @staticmethod
+    def of(error: BaseException) -> ErrorRecord:
+        """From any exception; what is no ``DualfaceError`` is reported as code ``internal``."""
+        if isinstance(error, DualfaceError):
+            return ErrorRecord(code=error.code, what=error.what, where=error.where, remedy=error.remedy)
+        return ErrorRecord(code="internal", what=" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+class RunReport(_Record):
+    """Everything worth keeping about one video of a job."""
+
+    schema_version: int = Field(SCHEMA, alias="schema")
+    state: VideoState
+    input: InputRecord
+    fingerprint: str = ""
+    """Of input and settings together; the same = already done."""
+    settings: dict[str, object] = Field(default_factory=dict)
+    """The settings that count for the fingerprint."""
+    outputs: tuple[str, ...] = ()
+    """Names of the files beside the report."""
+    frames: FrameRecord = Field(default_factory=FrameRecord)
+    events: tuple[EventRecord, ...] = ()
+    degradations: tuple[str, ...] = ()
+    latency_s: dict[str, LatencyRecord] = Field(default_factory=dict)
+    """By stage; ``total`` is from the decoder's output to the encoder's output, per frame."""
+    elapsed_s: float = 0.0
+    attempts: int = 1
+    lane: str = ""
+    """Backend and device that made it."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    models: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of each model file by role (``detector``, ``embedding``)."""
+    engines: dict[str, str] = Field(default_factory=dict)
+    """Key of each engine of the cache by role; empty on the CPU."""
+    error: ErrorRecord | None = None
+
+    def to_json(self) -> bytes:
+        """Indented UTF-8 JSON with a final newline; the same report gives the same bytes."""
+        return self.model_dump_json(by_alias=True, indent=2).encode() + b"\n"
+
+    def save(self, path: Path) -> None:
+        """Write it in one piece (``.part``, fsync, rename).
+
+        Raises:
+            DiskFullError, OutputError: it cannot be written.
+        """
+        write_atomic(path, self.to_json())
+
+
+def event_records(
+    events: Iterable[IdentityEvent], pts_ticks: Mapping[int, int], first_pts_ticks: int, time_base: Fraction
+) -> tuple[EventRecord, ...]:
+    """Events with their times; ``pts_ticks`` gives the time stamp of each event's frame."""
+    return tuple(
+        EventRecord(
+            frame=event.frame_index,
+            time=round(float((pts_ticks[event.frame_index] - first_pts_ticks) * time_base), 6),
+            kind=event.kind,
+            person=event.person,
+            detail={k: round(v, 6) if isinstance(v, float) else v for k, v in event.detail.items()},
+        )
+        for event in events
+    )
+
+
+def latency_records(stages: Mapping[str, Quantiles]) -> dict[str, LatencyRecord]:
+    """Summaries of each stage's histogram, rounded to the microsecond."""
+    return {
+        name: LatencyRecord.model_validate({k: round(v, 6) for k, v in stage.summary().items()})
+        for name, stage in stages.items()
+    }
+
+
+def read_report(path: Path) -> RunReport:
+    """Read a report.
+
+    Raises:
+        InputMissingError: it cannot be opened.
+        InputError: it is no report, damaged, or of a newer schema.
+    """
+    try:
+        report = RunReport.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputMissingError(error.strerror or "cannot be read", where=str(path)) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"not a report ({key}: {first['msg']})" if key else f"not a report ({first['msg']})",
+            where=str(path),
+            remedy="Delete it to have the video made again.",
+        ) from error
+    if report.schema_version > SCHEMA:
+        raise InputError(
+            f"schema {report.schema_version} is newer than this version reads ({SCHEMA})",
+            where=str(path),
+            remedy="Update dualface-ray.",
+        )
+    return report
