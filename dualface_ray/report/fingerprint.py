@@ -14,7 +14,7 @@ from dualface_ray.settings import Settings
 RESULT_VERSION = 1
 """Raised whenever a newer version of this package makes a different result of the same input and settings."""
 
-_BLOCKS = 16
+_BLOCKS = 17
 _BLOCK_BYTES = 256 * 1024
 
 # Settings that change how fast or where a result is made, or whether it is attempted, but not the result.
@@ -66,9 +66,10 @@ def counted_settings(settings: Settings) -> dict[str, Any]:
 
 
 def input_fingerprint(path: Path) -> str:
-    """A fast fingerprint of a file's content: SHA-256 over its size and 16 blocks of 256 KiB.
+    """A fast fingerprint of a file's content: SHA-256 over its size and 17 blocks of 256 KiB.
 
-    The blocks lie evenly from the first byte to the last; a file of up to 4 MiB is read whole. Two videos that agree in
+    The blocks lie evenly from the first byte to the last, one in the middle; a file no larger than all of them
+    together is read whole. Two videos that agree in
     all of that and yet differ would have to be made on purpose. The file's name and time stamps do not count: a copy is
     the same input.
 

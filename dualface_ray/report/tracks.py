@@ -181,7 +181,7 @@ def read_tracks(path: Path) -> Tracks:
         )
     except OSError as error:
         raise InputMissingError(error.strerror or "cannot be read", where=str(path)) from error
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise InputError(
             f"line {number} is not what a tracks file holds ({error})",
             where=str(path),
