@@ -19,8 +19,7 @@ ORDER = (
 )
 """Lowest first; a room may import lower ones. The door is the package's own __init__, main its __main__."""
 
-SAME__LIMIT = re.compile(r"\b(not|nothing|never)\b", re.IGNORECASE)
-HEIGHT = {
+SAME_HEIGHT = {
     "settings": {"errors"},
     "timeline": {"errors"},
     "detect": {"media"},  # a slot's pixels are a media type
