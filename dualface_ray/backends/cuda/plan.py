@@ -126,9 +126,7 @@ def add_up(card_bytes: int, share: float, shape: LaneShape) -> VramPlan:
         tensors_bytes=_page(per_image * shape.batch),
         decoders_bytes=shape.streams
         * _page((DECODE_SURFACES + DECODER_QUEUE) * shape.picture_bytes + DECODER_FIXED_BYTES),
-        compositor_bytes=shape.encoder_processes
-        * shape.streams
-        * _page(shape.canvas_bytes * shape.canvases_per_chunk),
+        compositor_bytes=shape.encoder_processes * shape.streams * _page(shape.canvas_bytes * shape.canvases_per_chunk),
         arena_bytes=_page(shape.streams * shape.quota_frames * shape.picture_bytes),
     )
 
