@@ -24,6 +24,7 @@ from dualface_ray.media.ports import (
     Packet,
     Slot,
 )
+from dualface_ray.media.workspace import remove_partials, segment_path
 
 __all__ = [
     "AtomicFile",
@@ -43,8 +44,10 @@ __all__ = [
     "output_error",
     "plan_audio",
     "plan_outputs",
+    "remove_partials",
     "remove_parts",
     "require_free",
+    "segment_path",
     "settled_colour",
     "write_atomic",
 ]

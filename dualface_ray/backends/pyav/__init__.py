@@ -1,1 +1,37 @@
-"""Pyav."""
+"""PyAV: files in and out for every backend, with libav behind one door.
+
+    path ─► probe (limits) ─► Demuxer ─┬─ packets ─► a hardware decoder
+                                       └─ PictureSource ─► SlotWriter ─► NV12 slot (the cpu backend)
+    Packet ─► SegmentWriter ─► segments ─┐
+    source's audio ─► copy or AAC ───────┴─► assemble ─► one file, complete or absent
+
+Opens only self-contained formats from the local disk; may not know actors, detection or framing.
+"""
+
+from __future__ import annotations
+
+from dualface_ray.backends.pyav.assemble import AssembleReport, assemble
+from dualface_ray.backends.pyav.demux import Demuxer, SourcePacket
+from dualface_ray.backends.pyav.opening import PROBLEMS, encode_error, input_error, open_input
+from dualface_ray.backends.pyav.pictures import Picture, PictureSource
+from dualface_ray.backends.pyav.pixels import SlotWriter
+from dualface_ray.backends.pyav.probe import AudioInfo, MediaProbe, probe
+from dualface_ray.backends.pyav.segment import SegmentWriter
+
+__all__ = [
+    "PROBLEMS",
+    "AssembleReport",
+    "AudioInfo",
+    "Demuxer",
+    "MediaProbe",
+    "Picture",
+    "PictureSource",
+    "SegmentWriter",
+    "SlotWriter",
+    "SourcePacket",
+    "assemble",
+    "encode_error",
+    "input_error",
+    "open_input",
+    "probe",
+]

@@ -1,0 +1,165 @@
+"""Pictures: packets in, decoded pictures out in display order, with every loss noticed and stood in for."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import Any
+
+from av.codec.context import ThreadType
+from av.video.frame import VideoFrame
+
+from dualface_ray.backends.pyav.demux import Demuxer
+from dualface_ray.backends.pyav.opening import PROBLEMS
+from dualface_ray.errors import DamagedInputError, DualfaceError
+
+_SUSPECT_PACKETS = 64
+"""For so many packets after a proven fault, a packet without a picture counts as lost: more than the reordering of
+any codec and the delay of its threads. Without a fault nearby such packets are normal (fields, hidden frames)."""
+_HOPELESS_PACKETS = 3000
+"""A decoder that takes so many packets without giving a picture will not recover."""
+_SHORT_S = 1
+_SHORT_SHARE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture to show; ``frame`` is None when its pixels were lost (the last good ones stand in)."""
+
+    frame: VideoFrame | None
+    raw_pts: int | None
+    """As the file says, not repaired."""
+    key: bool = False
+
+
+class PictureSource:
+    """Drives one software decoder over one demuxer.
+
+    A picture counts as lost when the decoder raises, or marks its result as corrupt, or gives nothing for a packet
+    near such a fault; it then appears as a Picture without a frame at its own time, so that sync and the number of
+    frames hold. Losses before the first good picture are only counted.
+
+    Args:
+        demuxer: at its beginning; owned by the caller.
+        threads: of the decoder; 1 = none beside the caller's.
+        conceal: False = raise at the first loss.
+
+    Raises:
+        UnsupportedMediaError: there is no decoder.
+    """
+
+    def __init__(self, demuxer: Demuxer, threads: int, *, conceal: bool) -> None:
+        self.counters: Counter[str] = Counter()
+        self._demuxer = demuxer
+        self._conceal = conceal
+        self._decoder = demuxer.context
+        self._decoder.thread_count = max(1, threads)
+        self._decoder.thread_type = ThreadType.AUTO if threads > 1 else ThreadType.SLICE
+        self._ready: deque[Picture] = deque()
+        self._pending: list[int] = []
+        self._suspect = 0
+        self._started = False
+        self._ended = False
+        self._barren = 0
+        self._last_pts: int | None = None
+        self._end_ticks = 0
+
+    def next(self) -> Picture | None:
+        """The next picture in display order, or None when the video is over.
+
+        Raises:
+            DamagedInputError: something was lost and the policy is to stop, or nothing more can be decoded.
+        """
+        while not self._ready and not self._ended:
+            self._advance()
+        return self._ready.popleft() if self._ready else None
+
+    def _advance(self) -> None:
+        packet = self._read()
+        if packet is None:
+            self._ended = True
+            self._take(self._decode(None))
+            if self._suspect:
+                self._lost_before(None)
+            self._check_length()
+            return
+        if packet.is_corrupt:
+            self._fault("packets_damaged", "a packet is incomplete")
+        pts = packet.pts
+        if pts is not None and not packet.is_discard:
+            heapq.heappush(self._pending, pts)
+            self._end_ticks = max(self._end_ticks, pts + (packet.duration or 0))
+        self._barren += 1
+        self._take(self._decode(packet))
+        self._suspect = max(0, self._suspect - 1)
+        if self._barren > _HOPELESS_PACKETS:
+            raise self._damage("nothing more can be decoded")
+
+    def _read(self) -> Any:
+        try:
+            return self._demuxer.next_packet()
+        except DualfaceError as error:
+            self._fault("read_errors", error.what)
+            return None
+
+    def _decode(self, packet: Any) -> list[VideoFrame]:
+        try:
+            return self._decoder.decode(packet)
+        except EOFError:
+            return []
+        except PROBLEMS as error:
+            self._fault("decode_errors", str(getattr(error, "strerror", None) or error))
+            return []
+
+    def _take(self, frames: list[VideoFrame]) -> None:
+        for frame in frames:
+            self._barren = 0
+            pts = frame.pts if frame.pts is not None else frame.dts
+            if pts is not None:
+                self._lost_before(pts)
+            if frame.interlaced_frame:
+                self.counters["interlaced"] += 1
+            good = True
+            if frame.is_corrupt:
+                self._fault("frames_damaged", "a picture is damaged")
+                good = not self._started
+            self._show(Picture(frame if good else None, pts, frame.key_frame))
+            self._started = True
+
+    def _lost_before(self, pts: int | None) -> None:
+        """Settle the packets that should have become pictures before ``pts`` (None = at the end)."""
+        while self._pending and (pts is None or self._pending[0] <= pts):
+            missing = heapq.heappop(self._pending)
+            if missing == pts or (self._last_pts is not None and missing <= self._last_pts):
+                continue
+            if not self._suspect:
+                self.counters["packets_without_picture"] += 1
+            elif not self._started:
+                self.counters["lost_at_start"] += 1
+            else:
+                self._show(Picture(None, missing))
+
+    def _show(self, picture: Picture) -> None:
+        if picture.raw_pts is not None:
+            self._last_pts = picture.raw_pts
+        if picture.frame is None:
+            self.counters["concealed"] += 1
+        self._ready.append(picture)
+
+    def _fault(self, name: str, what: str) -> None:
+        self.counters[name] += 1
+        self._suspect = _SUSPECT_PACKETS
+        if not self._conceal:
+            raise self._damage(what)
+
+    def _check_length(self) -> None:
+        """Notice a file that ends well before its own header says."""
+        duration = self._demuxer.duration_ticks
+        missing = duration - (self._end_ticks - self._demuxer.start_ticks)
+        if duration and missing * self._demuxer.time_base > _SHORT_S and missing * _SHORT_SHARE > duration:
+            self._fault("truncated", "it ends early")
+
+    def _damage(self, what: str) -> DamagedInputError:
+        remedy = "Copy it again, or set input.on_damage=conceal to go on."
+        return DamagedInputError(f"is damaged ({what})", where=str(self._demuxer.path), remedy=remedy)

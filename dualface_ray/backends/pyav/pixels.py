@@ -1,0 +1,94 @@
+"""Pixels: a decoded picture of any format, written into an NV12 slot with as few passes as possible."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from dualface_ray.frames import StreamInfo
+
+U8 = npt.NDArray[np.uint8]
+
+_PLANAR = frozenset({"yuv420p", "yuvj420p"})
+_LIMITED, _FULL = 1, 2  # AVCOL_RANGE_MPEG, AVCOL_RANGE_JPEG
+
+
+class SlotWriter:
+    """Copies pictures of one stream into slots.
+
+    4:2:0 with 8 bits (by far the most common) is copied straight from the decoder's planes: luma row by row, U and V
+    interleaved in one pass. Everything else (4:2:2, 4:4:4, more bits, RGB, another size) goes through one libswscale
+    pass to NV12 first. Range and matrix stay those of ``info.colour``.
+
+    Args:
+        info: the stream; its size is the slots'.
+    """
+
+    def __init__(self, info: StreamInfo) -> None:
+        self._info = info
+        self._reformatter = VideoReformatter()
+
+    def write(self, frame: VideoFrame, slot: U8) -> None:
+        """Fill a slot.
+
+        Args:
+            frame: a picture in host memory.
+            slot: uint8 (slot_height_px * 3 // 2, slot_width_px), rows contiguous; every byte is written.
+        """
+        info = self._info
+        width, height = info.width_px, info.height_px
+        name = frame.format.name
+        if (frame.width, frame.height) != (width, height) or (name not in _PLANAR and name != "nv12"):
+            frame = self._convert(frame)
+            name = "nv12"
+        luma = slot[: info.slot_height_px]
+        chroma = slot[info.slot_height_px :]
+        np.copyto(luma[:height, :width], _plane(frame, 0)[:height, :width])
+        columns, rows = info.slot_width_px, info.slot_height_px // 2
+        if name == "nv12":
+            np.copyto(chroma, _plane(frame, 1)[:rows, :columns])
+        else:
+            _interleave(_plane(frame, 1)[:rows, : columns // 2], _plane(frame, 2)[:rows, : columns // 2], chroma)
+        if width & 1:
+            luma[:height, width] = luma[:height, width - 1]
+        if height & 1:
+            luma[height] = luma[height - 1]
+
+    def _convert(self, frame: VideoFrame) -> VideoFrame:
+        full = self._info.colour.full_range
+        rgb = frame.format.is_rgb
+        source_full = rgb or frame.color_range == _FULL or frame.format.name.startswith("yuvj")
+        matrix = self._info.colour.matrix if self._info.colour.matrix in (1, 4, 5, 6, 7) else None
+        # Colorspace numbers of libswscale equal H.273's for 1, 4, 5, 6 and 7.
+        spaces = {"src_colorspace": matrix, "dst_colorspace": matrix} if rgb and matrix else {}
+        return self._reformatter.reformat(
+            frame,
+            width=self._info.width_px,
+            height=self._info.height_px,
+            format="nv12",
+            src_color_range=_FULL if source_full else _LIMITED,
+            dst_color_range=_FULL if full else _LIMITED,
+            threads=1,
+            **spaces,
+        )
+
+
+def _plane(frame: VideoFrame, index: int) -> U8:
+    """A plane as uint8 (rows, line size) without a copy; bottom-up pictures come out the right way."""
+    plane: Any = frame.planes[index]
+    line_bytes = plane.line_size
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, abs(line_bytes))
+    return rows if line_bytes > 0 else rows[::-1]
+
+
+def _interleave(u: U8, v: U8, chroma: U8) -> None:
+    """Write U and V alternating into (rows, 2 * columns); OpenCV merges in place when the target is contiguous."""
+    pairs = chroma.reshape(*u.shape, 2)
+    if cv2.merge((u, v), pairs) is not pairs:
+        pairs[..., 0] = u
+        pairs[..., 1] = v

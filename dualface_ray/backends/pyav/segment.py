@@ -1,0 +1,136 @@
+"""SegmentWriter: the compressed frames of one segment in a small video-only file, complete or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer, OutputContainer
+
+from dualface_ray.backends.pyav.opening import PROBLEMS, encode_error
+from dualface_ray.errors import EncodeError
+from dualface_ray.media import AtomicFile, EncodeSpec, Packet
+from dualface_ray.timeline import frame_ticks, track_timescale
+
+_RAW_FORMATS = {"h264": "h264", "hevc": "hevc", "av1": "obu"}
+_TEMPORAL_DELIMITER = b"\x12\x00"
+"""An OBU of type 2 with a size field of 0 (AV1 specification, 5.3 and 5.6)."""
+
+
+class SegmentWriter:
+    """Writes an MP4 with one video track whose clock starts at the segment's first frame.
+
+    The file appears under its name in ``finish``; ``discard`` (or an error) leaves nothing. The track's description is
+    taken from the stream itself (parameter sets and first key frame), so packets may come from any encoder.
+
+    Args:
+        path: of the segment.
+        spec: what was encoded.
+        extradata: the encoder's; empty when the parameter sets are in the packets.
+
+    Raises:
+        DiskFullError, OutputError: the file cannot be created.
+    """
+
+    def __init__(self, path: Path, spec: EncodeSpec, extradata: bytes = b"") -> None:
+        self.frames = 0
+        self._spec = spec
+        self._extradata = extradata
+        self._file = AtomicFile(path).__enter__()
+        self._path = path
+        self._template: InputContainer | None = None
+        self._output: OutputContainer | None = None
+        self._stream: Any = None
+        self._held: Packet | None = None
+        self._first_pts = 0
+
+    def write(self, packet: Packet) -> None:
+        """Append one frame; its duration is known when the next one comes, so the last is held back.
+
+        Raises:
+            DiskFullError, OutputError, EncodeError: it cannot be written; the segment is gone.
+        """
+        try:
+            held, self._held = self._held, packet
+            if self.frames == 0:
+                self._begin(packet)
+            self.frames += 1
+            if held is not None:
+                self._mux(held, packet.pts_ticks - held.pts_ticks)
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    def finish(self) -> Path:
+        """Complete the file and give it its name.
+
+        Raises:
+            DiskFullError, OutputError, EncodeError: it cannot be written, or holds no frame.
+        """
+        try:
+            if self._held is None or self._output is None:
+                raise EncodeError("the segment holds no frame", where=str(self._path))
+            self._mux(self._held, frame_ticks(self._spec.time_base, self._spec.rate))
+            self._held = None
+            output, self._output = self._output, None
+            output.close()
+        except BaseException as error:
+            self._fail(error)
+            raise
+        self._release()
+        self._file.commit()
+        return self._path
+
+    def discard(self) -> None:
+        """Give up and remove what there is; harmless after ``finish`` and when called twice."""
+        self._release()
+        self._file.discard()
+
+    def _begin(self, packet: Packet) -> None:
+        if not packet.key:
+            raise EncodeError("a segment must begin with a key frame", where=str(self._path))
+        self._first_pts = packet.pts_ticks
+        self._template = av.open(io.BytesIO(self._head(packet)), "r", format=_RAW_FORMATS[self._spec.codec])
+        options = {
+            "video_track_timescale": str(track_timescale(self._spec.time_base)),
+            "movie_timescale": str(track_timescale(self._spec.time_base)),
+        }
+        self._output = av.open(str(self._file.part), "w", format="mp4", container_options=options)
+        self._stream = self._output.add_stream_from_template(self._template.streams.video[0], opaque=True)
+        self._stream.time_base = self._spec.time_base
+
+    def _head(self, packet: Packet) -> bytes:
+        """The beginning of the stream as a raw file: parameter sets, then the first picture."""
+        if self._spec.codec == "av1":  # key frames carry the sequence header; raw files begin with a delimiter
+            return packet.data if packet.data.startswith(_TEMPORAL_DELIMITER) else _TEMPORAL_DELIMITER + packet.data
+        return packet.data if packet.data.startswith(self._extradata) else self._extradata + packet.data
+
+    def _mux(self, packet: Packet, duration_ticks: int) -> None:
+        if self._output is None:
+            raise EncodeError("the segment is closed", where=str(self._path))
+        part: av.Packet[Any] = av.Packet(packet.data)
+        part.stream = self._stream
+        part.time_base = self._spec.time_base
+        part.pts = packet.pts_ticks - self._first_pts
+        part.dts = packet.dts_ticks - self._first_pts
+        part.duration = duration_ticks
+        part.is_keyframe = packet.key
+        self._output.mux_one(part)
+
+    def _fail(self, error: BaseException) -> None:
+        self.discard()
+        if isinstance(error, PROBLEMS):
+            raise encode_error(error, self._path, "the segment cannot be written") from error
+
+    def _release(self) -> None:
+        output, self._output = self._output, None
+        template, self._template = self._template, None
+        self._stream = None
+        if output is not None:
+            with contextlib.suppress(*PROBLEMS):  # it is being thrown away
+                output.close()
+        if template is not None:
+            template.close()
