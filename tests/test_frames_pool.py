@@ -410,7 +410,7 @@ def test_a_reader_never_takes_a_torn_frame_for_a_whole_one():
         inbox = [first]
 
         def listen() -> None:
-            for ticket in iter(here.recv, None):
+            while (ticket := here.recv()) is not None:
                 inbox.append(ticket)
 
         listener = threading.Thread(target=listen, daemon=True)
