@@ -10,6 +10,7 @@ Knows letterbox geometry, post-processing and batching; may not know who the fac
 from __future__ import annotations
 
 from dualface_ray.detect.alignment import chain, chip_transform, stored_transform
+from dualface_ray.detect.appearance import PATCH_CELLS, appearance_regions, cell_edges, describe_appearance
 from dualface_ray.detect.batcher import Batcher
 from dualface_ray.detect.batching import BatchQueue
 from dualface_ray.detect.colour import yuv_to_rgb_matrix
@@ -19,6 +20,7 @@ from dualface_ray.detect.letterbox import Letterbox
 from dualface_ray.detect.ports import Detector, Embedder, FramePixels
 
 __all__ = [
+    "PATCH_CELLS",
     "STRIDE_PX",
     "BatchQueue",
     "Batcher",
@@ -28,9 +30,12 @@ __all__ = [
     "Embedder",
     "FramePixels",
     "Letterbox",
+    "appearance_regions",
+    "cell_edges",
     "chain",
     "chip_transform",
     "decode_outputs",
+    "describe_appearance",
     "stored_transform",
     "suppress",
     "yuv_to_rgb_matrix",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dualface_ray.backends.cpu.descriptor import appearance
 from dualface_ray.backends.cpu.letterbox import letterboxed_rgb
 from dualface_ray.backends.cpu.session import open_session
 from dualface_ray.detect import Candidates, FramePixels, Letterbox, decode_outputs, suppress
@@ -90,7 +91,8 @@ class CpuDetector:
         if not len(kept):
             return Faces.none()
         boxes = box.boxes_to_display(kept.boxes_px)
-        return Faces(boxes, box.points_to_display(kept.landmarks_px), kept.scores, np.zeros((len(kept), 0), np.float32))
+        descriptors = appearance(frame, boxes)
+        return Faces(boxes, box.points_to_display(kept.landmarks_px), kept.scores, descriptors)
 
 
 def load_detector(settings: Settings, threads: int) -> CpuDetector:

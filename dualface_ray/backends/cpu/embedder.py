@@ -29,16 +29,20 @@ def aligned_chip(frame: FramePixels, crop: FaceCrop, facts: InputFacts) -> npt.N
     luma, chroma = planes_of(frame.slot, frame.info)
     size = (facts.width_px, facts.height_px)
     half = to_stored * 0.5  # chroma has half the resolution in both directions
-    return yuv_to_rgb(_cut(luma, to_stored, size), _cut(chroma, half, size), frame.info)
+    black = 0.0 if frame.info.colour.full_range else 16.0  # what dlib's own chips show outside the picture
+    return yuv_to_rgb(_cut(luma, to_stored, size, black), _cut(chroma, half, size, 128.0), frame.info)
 
 
-def _cut(plane: Plane, transform: npt.NDArray[np.float64], size_px: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def _cut(
+    plane: Plane, transform: npt.NDArray[np.float64], size_px: tuple[int, int], outside: float
+) -> npt.NDArray[np.uint8]:
     """An affine cut of a plane; where it shrinks, means over areas come first, so that nothing aliases.
 
     Args:
         plane: (rows, columns) or (rows, columns, 2).
         transform: (2, 3), from continuous chip to continuous plane coordinates.
         size_px: width and height of the chip.
+        outside: the 8-bit value where the chip reaches beyond the picture.
     """
     rows, columns = plane.shape[:2]
     width, height = size_px
@@ -55,7 +59,8 @@ def _cut(plane: Plane, transform: npt.NDArray[np.float64], size_px: tuple[int, i
     inner = (transform - np.array([[0, 0, low[0]], [0, 0, low[1]]])) * shrink[:, None]
     inner[:, 2] += inner[:, :2].sum(axis=1) * 0.5 - 0.5  # OpenCV counts from pixel centres
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    cut = cv2.warpAffine(to_8_bit(part), inner, size_px, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    fill = (outside, outside)
+    cut = cv2.warpAffine(to_8_bit(part), inner, size_px, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=fill)
     return np.asarray(cut, np.uint8)
 
 
