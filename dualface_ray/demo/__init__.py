@@ -13,8 +13,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dualface_ray.demo.clip import make_demo, render, truth_path
     from dualface_ray.demo.faces import FaceImage, load_faces
-    from dualface_ray.demo.render import make_demo, render, truth_path
     from dualface_ray.demo.scene import Context, Scene, SceneFactory
     from dualface_ray.demo.scenes import SCENES
     from dualface_ray.demo.truth import SceneTruth, TruthFace, TruthFrame
@@ -29,9 +29,9 @@ _HOME = {
     "TruthFace": "truth",
     "TruthFrame": "truth",
     "load_faces": "faces",
-    "make_demo": "render",
-    "render": "render",
-    "truth_path": "render",
+    "make_demo": "clip",
+    "render": "clip",
+    "truth_path": "clip",
 }
 
 

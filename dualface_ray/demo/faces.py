@@ -27,8 +27,10 @@ _KNOWN: dict[str, Rect] = {"astronaut": (184.0, 65.0, 269.0, 176.0), "grace_hopp
 
 # Parts of the head that its colours do not give away (a cap), as polygons in pixels of the portrait.
 _KNOWN_HEADWEAR: dict[str, list[tuple[int, int]]] = {
-    "grace_hopper": [(180, 50), (212, 28), (265, 24), (318, 30), (350, 60), (360, 92), (366, 126), (336, 100),
-                     (262, 92), (190, 112), (158, 140), (150, 100), (168, 92)],
+    "grace_hopper": [(147, 160), (147, 125), (155, 105), (175, 86), (176, 78), (184, 60), (200, 47), (219, 41),
+                     (228, 30), (245, 24), (260, 23), (280, 26), (295, 35), (300, 41), (318, 46), (335, 58), (348, 72), (354, 86),
+                     (364, 87), (370, 110), (372, 150), (368, 170), (352, 150), (330, 138), (290, 130), (250, 130),
+                     (200, 136), (170, 155), (160, 168)],
 }  # fmt: skip
 
 # The same box relative to the square of scikit-image's frontal-face cascade: mean over six portraits of four people
@@ -183,7 +185,11 @@ def _head_alpha(crop: U8, face: Rect, inside: U8, headwear_px: npt.NDArray[np.fl
     neck = np.array([[cx - 0.36 * fw, cy + 0.3 * fh], [cx + 0.36 * fw, cy + 0.3 * fh], [cx, cy + 0.9 * fh]])
     cv2.fillConvexPoly(guess, np.round(neck).astype(np.int32), cv2.GC_FGD)
     if len(headwear_px):
-        cv2.fillPoly(guess, [np.round(headwear_px * shrink).astype(np.int32)], cv2.GC_FGD)
+        hat = np.zeros((h, w), np.uint8)
+        cv2.fillPoly(hat, [np.round(headwear_px * shrink).astype(np.int32)], 255)
+        guess[hat > 0] = cv2.GC_FGD
+        brim = round(float(headwear_px[:, 1].max()) * shrink)  # above it nothing but the headwear is the person
+        guess[:brim][cv2.dilate(hat, np.ones((5, 5), np.uint8))[:brim] == 0] = cv2.GC_BGD
     guess[np.asarray(cv2.resize(inside, (w, h), interpolation=cv2.INTER_NEAREST)) == 0] = cv2.GC_BGD
     cv2.setRNGSeed(0)  # the colour models start from k-means: the same portrait must give the same cut-out
     cv2.grabCut(small, guess, None, np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_MASK)

@@ -43,6 +43,7 @@ class Person:
         face_px: the face in the head's pixels.
         neck_px: the point of the head sprite about which it turns.
         body_neck_px: the point of the body sprite where the neck point lies.
+        behind: seen from behind: there is no face.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Person:
     face_px: tuple[float, float, float, float]
     neck_px: tuple[float, float]
     body_neck_px: tuple[float, float]
+    behind: bool = False
 
 
 def make_person(face: FaceImage, style: int) -> Person:
@@ -71,6 +73,31 @@ def make_person(face: FaceImage, style: int) -> Person:
         (centre_x, y1 + 0.25 * FACE_HEIGHT_PX),
         neck,
     )
+
+
+def make_stranger(style: int) -> Person:
+    """Somebody seen from behind: hair and clothes, no face; stands in where there are not enough portraits."""
+    unit = float(FACE_HEIGHT_PX)
+    width, height = round(1.6 * unit), round(2.2 * unit)
+    centre = (width // 2, round(1.0 * unit))
+    rng = np.random.default_rng(500 + style)
+    strands = cv2.resize(rng.normal(0, 1, (6, width // 3)).astype(np.float32), (width, height))
+    colour = np.clip(np.array([34, 46, 66], np.float32) * (1 + 0.22 * strands[..., None]), 0, 255)
+    head = np.zeros((height, width), np.uint8)
+    cv2.rectangle(head, (centre[0] - 75, centre[1] + 60), (centre[0] + 75, centre[1] + 250), 255, -1)  # the neck
+    colour[head > 0] = (92, 120, 168)
+    cv2.ellipse(head, centre, (round(0.46 * unit), round(0.62 * unit)), 0, 0, 360, 255, -1)
+    hair = np.zeros_like(head)
+    cv2.ellipse(hair, centre, (round(0.46 * unit), round(0.62 * unit)), 0, 0, 360, 255, -1)
+    colour[hair > 0] = np.clip(np.array([34, 46, 66]) * (1 + 0.22 * strands[hair > 0][:, None]), 0, 255)
+    sprite = Sprite.make(
+        np.asarray(np.rint(colour), np.uint8), np.asarray(cv2.GaussianBlur(head, (0, 0), 2.0), np.uint8)
+    )
+    body, alpha, neck = _paint_body((92, 120, 168), style)
+    face = (centre[0] - 0.36 * unit, centre[1] - 0.5 * unit, centre[0] + 0.36 * unit, centre[1] + 0.5 * unit)
+    at = (float(centre[0]), face[3] + 0.25 * unit)
+    heads = (sprite,) * MOUTH_LEVELS
+    return Person("stranger", heads, Sprite.make(body, alpha), _paint_shadow(alpha, neck), face, at, neck, behind=True)
 
 
 def _skin(face: FaceImage) -> tuple[int, int, int]:
@@ -110,8 +137,8 @@ def _paint_body(skin: tuple[int, int, int], style: int) -> tuple[U8, U8, tuple[f
     cx, top = width / 2, 0.28 * unit
     xs, ys = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     down = (ys - top) / unit
-    slope = np.clip(down / 0.55, 0, 1)
-    shoulder = np.sqrt(np.clip(1 - (1 - slope) ** 2, 0, 1)) ** 1.4
+    slope = np.clip(down / 0.75, 0, 1)
+    shoulder = 0.45 * slope + 0.55 * np.sqrt(np.clip(1 - (1 - slope) ** 2, 0, 1)) ** 1.3
     half = (0.30 + 0.86 * shoulder + 0.06 * np.clip((down - 0.5) / 2, 0, 1)) * unit
     aside = np.abs(xs - cx) / half
     cloth = (aside < 1) & (down > 0)
@@ -129,9 +156,11 @@ def _paint_body(skin: tuple[int, int, int], style: int) -> tuple[U8, U8, tuple[f
     colour += rng.normal(0, 2.5, (height, width, 1)).astype(np.float32)
     # Neckline: a V of skin inside a darker hem.
     vee = np.abs(xs - cx) / unit + 0.62 * down
-    hem = (vee < 0.37) & (down < 0.62)
+    hem = (vee < 0.37) & (down < 0.62) & (down > 0)
     colour[hem] *= 0.72
-    neck = ((vee < 0.335) & (down < 0.55)) | ((down <= 0) & (np.abs(xs - cx) < (0.29 + 0.06 * down**2) * unit))
+    neck = ((vee < 0.335) & (down < 0.55) & (down > 0)) | (
+        (down <= 0) & (np.abs(xs - cx) < (0.29 + 0.06 * down**2) * unit)
+    )
     colour[neck] = skin
     colour[neck] *= (1.02 - 0.35 * np.clip(0.35 - down, 0, 0.6) - 0.5 * ((xs - cx) / unit) ** 2 * 4)[neck][:, None]
     alpha = ((cloth | neck) * 255).astype(np.uint8)

@@ -10,13 +10,15 @@ import numpy as np
 
 from dualface_ray.demo.talk import Talk
 
+PHOTO = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Pose:
     """One person at one moment. Lengths are in picture heights, x from the left, y from the top."""
 
     person: int
-    """Index in the cast."""
+    """Index in the cast; one beyond the faces there are is somebody seen from behind, who has no face."""
     x: float
     y: float
     """Centre of the face."""
@@ -30,7 +32,7 @@ class Pose:
     depth: float = 1.0
     """Larger = farther away; who is nearer covers the others."""
     flat: bool = False
-    """A photograph on the wall: head only, framed, never moving."""
+    """A photograph on the wall: head only, framed; in the truth it counts as person ``PHOTO + person``."""
     body: tuple[float, float] = (0.0, 0.0)
     """How far the shoulders lag behind the head."""
 
@@ -70,7 +72,7 @@ class Context:
         rng: the only source of chance.
         aspect: width over height of the picture.
         duration_s: how long it lasts.
-        people: how many faces there are to choose from (the cast is 0..people-1; 0 and 1 talk).
+        people: how many faces there are to choose from (0 and 1 talk; 2, when there is one, may be somebody else).
         talk: who speaks when.
     """
 

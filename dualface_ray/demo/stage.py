@@ -11,7 +11,7 @@ import numpy as np
 from dualface_ray.demo.faces import FACE_HEIGHT_PX
 from dualface_ray.demo.person import MOUTH_LEVELS, Person
 from dualface_ray.demo.room import OVERSCAN, paint_room
-from dualface_ray.demo.scene import Camera, Look, Pose
+from dualface_ray.demo.scene import PHOTO, Camera, Look, Pose
 from dualface_ray.demo.sprite import U8, Affine, Canvas, Sprite, to_planes
 from dualface_ray.demo.truth import Box, TruthFace
 
@@ -157,6 +157,8 @@ class Stage:
         faces = []
         for place, (_, pose, parts) in enumerate(layers):
             head = parts[-1][1]
+            if self._people[pose.person].behind:
+                continue
             fx0, fy0, fx1, fy1 = self._people[pose.person].face_px
             centre = head[:, :2] @ [(fx0 + fx1) / 2, (fy0 + fy1) / 2] + head[:, 2]
             half = np.array([math.hypot(head[0, 0], head[1, 0]) * (fx1 - fx0), float(head[1, 1]) * (fy1 - fy0)]) / 2
@@ -171,5 +173,5 @@ class Stage:
             for _, _, nearer in layers[place + 1 :]:
                 for sprite, affine in nearer:
                     seen *= 1 - sprite.alpha_at(affine, points)
-            faces.append(TruthFace(pose.person, box, float(seen.mean())))
+            faces.append(TruthFace(pose.person + (PHOTO if pose.flat else 0), box, float(seen.mean())))
         return sorted(faces, key=lambda f: f.person)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dualface_ray.demo.faces import FaceImage, load_faces
-from dualface_ray.demo.person import make_person
+from dualface_ray.demo.person import make_person, make_stranger
 from dualface_ray.demo.scene import Context, Look, Scene, SceneFactory, Timing
 from dualface_ray.demo.scenes import SCENES
 from dualface_ray.demo.stage import Stage
@@ -90,7 +90,7 @@ def render(
     talk = Talk.make(rng, duration_s)
     plan = scene(Context(rng, width_px / height_px, duration_s, len(faces), talk))
     timing = Timing.variable(rng, rate, duration_s) if plan.variable_rate else Timing.constant(rate, duration_s)
-    people = [make_person(face, style) for style, face in enumerate(faces)]
+    people = [make_person(face, style) for style, face in enumerate(faces)] + [make_stranger(len(faces))]
     stage = Stage(people, width_px, height_px, seed)
     sound = talk.voices(rng, duration_s)
     _add_clicks(sound, plan.click_s)
@@ -124,7 +124,7 @@ def _write(
 ) -> list[TruthFrame]:
     video = container.add_stream("libx264", rate=rate, options={"preset": "superfast", "crf": "20", "profile": "high"})
     video.width, video.height = size
-    video.pix_fmt = "yuv420p"
+    video.pix_fmt = "nv12"  # x264 takes it as it is; the stream is plain 4:2:0
     video.time_base = timing.time_base
     video.codec_context.time_base = timing.time_base
     video.codec_context.gop_size = max(1, round(rate * 2))
@@ -139,7 +139,7 @@ def _write(
         if any(0 <= now - click < 1.5 / float(rate) for click in plan.click_s):
             look = Look(look.gain, look.noise, 0.9, look.smear)
         pixels, faces = stage.draw(plan.poses(now), camera, look, index)
-        frame = av.VideoFrame.from_ndarray(pixels, format="nv12").reformat(format="yuv420p")
+        frame = av.VideoFrame.from_ndarray(pixels, format="nv12")
         frame.pts, frame.time_base = pts, timing.time_base
         container.mux(video.encode(frame))
         frames.append(TruthFrame(index, pts, plan.shot(now), tuple(faces)))
