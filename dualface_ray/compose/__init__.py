@@ -9,7 +9,7 @@ who planned the picture, what is in it or who encodes it.
 
 from __future__ import annotations
 
-from dualface_ray.compose.colour import BLACK, OUTPUT_COLOUR, ColourTransform, colour_transform, source_matrix
+from dualface_ray.compose.colour import BLACK, ColourTransform, colour_transform, output_colour
 from dualface_ray.compose.geometry import TileMap, tile_map
 from dualface_ray.compose.ports import Compositor
 from dualface_ray.compose.reference import check_canvas, compose_reference, resample
@@ -19,7 +19,6 @@ __all__ = [
     "BLACK",
     "CHROMA",
     "LUMA",
-    "OUTPUT_COLOUR",
     "AxisMap",
     "AxisStages",
     "ColourTransform",
@@ -31,7 +30,7 @@ __all__ = [
     "check_canvas",
     "colour_transform",
     "compose_reference",
+    "output_colour",
     "resample",
-    "source_matrix",
     "tile_map",
 ]

@@ -1,20 +1,20 @@
-"""Colour of the output: 8-bit BT.709 in limited range, whatever the source's matrix and range.
+"""Colour of the output: BT.709 in limited range, 8 bits, whatever matrix and range the source has.
 
 The formulas are those of ITU-T H.273 (07/2021), equations 20 to 25 (levels) and 38 to 40 (matrices from Kr and Kb).
-Primaries and transfer are not converted: a wide-gamut or HDR source keeps its look only as far as BT.709 can carry it.
+Only matrix and range are converted. Primaries and transfer stay what they were and are said in ``output_colour``;
+BT.2020 keeps its matrix too, so that a wide-gamut or HLG source is still shown as one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from dualface_ray.frames import Colour, PixelLayout, StreamInfo
+from dualface_ray.media import settled_colour
 
-OUTPUT_COLOUR = Colour(matrix=1, primaries=1, transfer=1, full_range=False)
-"""What every canvas holds."""
 BLACK = (16, 128, 128)
 """Y, U and V of a canvas where no tile lies."""
 
@@ -28,16 +28,15 @@ _WEIGHTS = {
     10: (0.2627, 0.0593),
 }
 """Kr and Kb by matrix code point (H.273 table 4)."""
-_HD_HEIGHT_PX, _HD_WIDTH_PX = 577, 1280
-"""An unmarked picture of at least this height or width is taken for BT.709, a smaller one for BT.601: the custom of
-players, after the picture sizes of the two standards."""
+_KEPT = {9, 10}
+"""BT.2020 matrices: meaningless with other primaries."""
 
 
-def source_matrix(info: StreamInfo) -> int:
-    """Matrix code point of a stream: its own, or the customary one for its size when unmarked or unknown."""
-    if info.colour.matrix in _WEIGHTS:
-        return info.colour.matrix
-    return 1 if info.height_px >= _HD_HEIGHT_PX or info.width_px >= _HD_WIDTH_PX else 6
+def output_colour(info: StreamInfo) -> Colour:
+    """What the canvases of a stream hold, for the encoder's description of its video."""
+    source = settled_colour(info.colour, info.height_px)
+    convertible = source.matrix in _WEIGHTS and source.matrix not in _KEPT
+    return replace(source, matrix=1 if convertible else source.matrix, full_range=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +68,7 @@ class ColourTransform:
 
 
 def colour_transform(info: StreamInfo) -> ColourTransform:
-    """From the slots of a stream to ``OUTPUT_COLOUR``."""
+    """From the slots of a stream to its ``output_colour``."""
     unit = (
         1.0 if info.layout is PixelLayout.NV12 else 1 / 256
     )  # 10 bits in the upper bits: word / 256 is the 8-bit level
@@ -79,7 +78,7 @@ def colour_transform(info: StreamInfo) -> ColourTransform:
         luma_offset = 16.0
     else:
         luma_gain, chroma_gain, luma_offset = 1.0, 1.0, 0.0
-    luma_mix, chroma_mix = _mix(source_matrix(info), OUTPUT_COLOUR.matrix)
+    luma_mix, chroma_mix = _mix(settled_colour(info.colour, info.height_px).matrix, output_colour(info).matrix)
     return ColourTransform(
         luma_gain * unit, luma_offset, chroma_gain * unit, 128 * (1 - chroma_gain), luma_mix, chroma_mix
     )
@@ -87,7 +86,7 @@ def colour_transform(info: StreamInfo) -> ColourTransform:
 
 def _mix(source: int, target: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """What chroma adds to luma (2,) and to chroma (2, 2) when the matrix changes, in limited-range levels."""
-    if _WEIGHTS[source] == _WEIGHTS[target]:
+    if source == target or _WEIGHTS[source] == _WEIGHTS[target]:
         return np.zeros(2), np.eye(2)
     change = _analysis(*_WEIGHTS[target]) @ np.linalg.inv(_analysis(*_WEIGHTS[source]))
     return change[0, 1:] * 219 / 224, change[1:, 1:]

@@ -122,10 +122,15 @@ def _lanczos(phase: float, stretch: float, lobes: int) -> tuple[int, npt.NDArray
     if stretch == 1 and phase == 0:
         return 0, np.ones(1, np.float32)
     reach = math.ceil(lobes * stretch)
-    offsets = np.arange(-reach + 1, reach + 1)
-    x = (offsets - phase) / stretch
-    taps = np.where(np.abs(x) < lobes, np.sinc(x) * np.sinc(x / lobes), 0.0)
-    return -reach + 1, (taps / taps.sum()).astype(np.float32)
+    taps = [_lanczos_at((offset - phase) / stretch, lobes) for offset in range(-reach + 1, reach + 1)]
+    return -reach + 1, np.array(taps, np.float64).astype(np.float32) / np.float32(math.fsum(taps))
+
+
+def _lanczos_at(x: float, lobes: int) -> float:
+    """sinc(x) sinc(x / lobes), zero from ``lobes`` on."""
+    if x == 0 or abs(x) >= lobes:
+        return float(x == 0)
+    return lobes * math.sin(math.pi * x) * math.sin(math.pi * x / lobes) / (math.pi * x) ** 2
 
 
 def _cubic(t: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Composition on the CPU: OpenCV on the YUV planes of a slot, no RGB in between.
 
     slot plane ─► window ─► decimate ─► shift and prefilter ─► scale ─► turn ─► levels ─► canvas
-                 (crop and reach)  resize AREA    sepFilter2D    resize CUBIC/LINEAR
+                 (crop and reach)  resize AREA    filter2D x, y      resize CUBIC/LINEAR
 
 The stages are those of ``dualface_ray.compose.axis_stages``. Only what the crop needs is read and filtered. OpenCV's
 own threads are a global setting of the process and left to whoever owns the thread budget (``cv2.setNumThreads``).
@@ -36,7 +36,7 @@ from dualface_ray.framing import CanvasPlan, FramePlan, TilePlan
 Array = npt.NDArray[Any]
 
 _ROTATIONS = {1: cv2.ROTATE_90_CLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_COUNTERCLOCKWISE}
-_STEP_MIN = 1 / 24
+_STEP_MIN = 1 / 64
 """Enlargements beyond this take the table of weights: the leading samples of stage 2 would outgrow the tile."""
 
 
@@ -158,8 +158,11 @@ def _resample(plane: Array, x: AxisMap, y: AxisMap, quality: Quality) -> Array:
     if min(sx.step, sy.step) < _STEP_MIN:
         return _by_table(plane, x, y, quality)
     picture = _window(plane, sx, sy)
-    if len(sx.kernel) > 1 or len(sy.kernel) > 1:
-        picture = cv2.sepFilter2D(picture, -1, sx.kernel, sy.kernel, anchor=(0, 0), borderType=cv2.BORDER_REPLICATE)
+    # Two calls of filter2D: it is vectorised for bytes with any kernel, sepFilter2D only with symmetric ones.
+    if len(sx.kernel) > 1:
+        picture = cv2.filter2D(picture, -1, sx.kernel[None, :], anchor=(0, 0), borderType=cv2.BORDER_REPLICATE)
+    if len(sy.kernel) > 1:
+        picture = cv2.filter2D(picture, -1, sy.kernel[:, None], anchor=(0, 0), borderType=cv2.BORDER_REPLICATE)
     if sx.step != 1 or sy.step != 1:
         flag = cv2.INTER_CUBIC if quality.cubic else cv2.INTER_LINEAR
         # With a factor and no size OpenCV steps by exactly 1 / factor, whatever the rounded size of the result.
@@ -175,7 +178,8 @@ def _window(plane: Array, x: AxisStages, y: AxisStages) -> Array:
     window = _read(plane, x.first * x.decimate, y.first * y.decimate, width * x.decimate, height * y.decimate)
     if x.decimate == 1 and y.decimate == 1:
         return window
-    return cv2.resize(window, (width, height), interpolation=cv2.INTER_AREA)
+    means: Array = cv2.resize(window, (width, height), interpolation=cv2.INTER_AREA)
+    return means
 
 
 def _read(plane: Array, left: int, top: int, width: int, height: int) -> Array:
@@ -199,4 +203,5 @@ def _by_table(plane: Array, x: AxisMap, y: AxisMap, quality: Quality) -> Array:
     peak = 255 if plane.dtype == np.uint8 else 65535
     planes = [plane] if plane.ndim == 2 else [plane[..., c] for c in range(plane.shape[2])]
     levels = [np.clip(np.rint(resample(p, x, y, quality)), 0, peak).astype(plane.dtype) for p in planes]
-    return levels[0] if plane.ndim == 2 else np.stack(levels, axis=-1)
+    drawn: Array = levels[0] if plane.ndim == 2 else np.stack(levels, axis=-1)
+    return drawn
