@@ -4,20 +4,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format types bench clean
+.PHONY: help setup demo test test-all lint format types docs bench clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
+# The stamp is written last: an interrupted installation is taken up again, a finished one is not repeated.
 $(BIN)/.ready: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "Python 3.10 or newer is needed: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "setting up $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 setup: $(BIN)/.ready  ## make .venv with everything the tests and the demo need
 
 demo: setup      ## make a two-person clip with sound and run the real pipeline on it
-	$(BIN)/dualface demo --output demo-out
+	@$(BIN)/dualface demo --output demo-out
 
 lint: setup
 	$(BIN)/ruff format --check .
@@ -35,6 +39,9 @@ test-all: lint types ## the long tests too
 format: setup    ## rewrite the code in the house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: setup      ## rewrite configs/default.yaml and docs/settings.md from the settings models
+	$(BIN)/python -m dualface_ray.settings.describe
 
 bench: setup     ## the CPU benchmark of docs/performance.md
 	$(BIN)/dualface bench cpu

@@ -93,6 +93,41 @@ def run(
 
 
 @app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of clip and results.")] = Path(
+        "demo-out"
+    ),
+    scene: Annotated[str, typer.Option("--scene", metavar="NAME", help="Which scene.")] = "conversation",
+    faces: Annotated[
+        Path | None, typer.Option("--faces", metavar="DIR", help="Photographs of your own people.")
+    ] = None,
+    seconds: Annotated[float, typer.Option("--seconds", metavar="S", help="Length of the clip.")] = 20.0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another variant of the scene.")] = 0,
+    render_only: Annotated[bool, typer.Option("--render-only", help="Make the clip and its truth, no more.")] = False,
+    sets: _Sets = None,
+    layout: _LayoutOption = None,
+    overwrite: _Overwrite = False,
+    as_json: _Json = False,
+    quiet: _Quiet = False,
+) -> None:
+    """Make a clip of two people with sound and run the real pipeline on it."""
+    from dualface_ray.cli.demo import DemoRequest, run_demo
+
+    request = DemoRequest(
+        output=output,
+        scene=scene,
+        faces=faces,
+        seconds=seconds,
+        seed=seed,
+        layout=layout.value if layout else None,
+        sets=tuple(sets or ()),
+        render_only=render_only,
+        overwrite=overwrite,
+    )
+    _finish(guarded(lambda: run_demo(request, as_json=as_json, quiet=quiet), as_json=as_json))
+
+
+@app.command()
 def probe(as_json: _Json = False) -> None:
     """Say what this machine has: cores, memory, shared memory, cards."""
     from dualface_ray.cli.machine import probe_machine
