@@ -47,8 +47,11 @@ class CopiedSound:
         self._source = source
         self._stream = stream
         self._output = output
-        self._shift = round_fraction(origin_s / stream.time_base)
-        self._earliest = -round_fraction(_PRE_ROLL_S / stream.time_base) if hide_early else 0
+        self._origin_s = origin_s
+        # One tick a sample: a container's own clock can be as coarse as a packet (AVI), too coarse for the shift.
+        self._time_base = Fraction(1, stream.codec_context.sample_rate)
+        self._earliest = -round_fraction(_PRE_ROLL_S / self._time_base) if hide_early else 0
+        output.time_base = self._time_base
 
     def packets(self) -> Iterator[tuple[Fraction, Any]]:
         """(seconds on the output's clock, packet) in order."""
@@ -58,17 +61,19 @@ class CopiedSound:
             if pts is None or packet.is_corrupt:
                 self.counters["audio_packets_lost"] += 1
                 continue
-            pts -= self._shift
+            pts = round_fraction((pts * packet.time_base - self._origin_s) / self._time_base)
             if pts < self._earliest:
                 self.counters["audio_packets_before_video"] += 1
                 continue
             if last_dts is not None and pts <= last_dts:
                 self.counters["audio_packets_lost"] += 1  # a muxer takes increasing stamps only
                 continue
+            duration = rescale(packet.duration or 0, packet.time_base, self._time_base)
+            packet.time_base, packet.duration = self._time_base, duration
             last_dts = packet.pts = packet.dts = pts
             packet.stream = self._output
             self.counters["audio_packets"] += 1
-            yield Fraction(pts * self._stream.time_base), packet
+            yield pts * self._time_base, packet
 
 
 class EncodedSound:
@@ -121,9 +126,10 @@ class EncodedSound:
     def _place(self, frame: AudioFrame) -> Iterator[tuple[Fraction, Any]]:
         """Put a decoded frame where its time says, then encode what has come together."""
         rate = self._plan.rate_hz
+        pts, time_base = frame.pts, frame.time_base
         parts = self._resampled(frame)
-        if frame.pts is not None and frame.time_base is not None:
-            start = round_fraction((frame.pts * frame.time_base - self._origin_s) * rate)
+        if pts is not None and time_base is not None:
+            start = round_fraction((pts * time_base - self._origin_s) * rate)
             step = start - self._placed - self._delay(parts, frame)
             jitter = round_fraction(_JITTER_S * rate)
             if self._placed == 0 and step < 0:

@@ -1,0 +1,94 @@
+"""The plainest lane there is: decode a file, encode every picture as it is, join it with its sound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dualface_ray.backends.cpu.decode import CpuDecodeSession
+from dualface_ray.backends.cpu.encode import CpuEncodeSession
+from dualface_ray.backends.pyav import AssembleReport, SegmentWriter, assemble
+from dualface_ray.frames import StreamInfo
+from dualface_ray.media import DecodedFrame, EncodeSpec, Packet
+from dualface_ray.settings import Settings
+
+
+@dataclass
+class Decoded:
+    info: StreamInfo
+    frames: list[DecodedFrame]
+    slots: list[np.ndarray]
+    counters: dict[str, int]
+    signatures: np.ndarray
+
+    @property
+    def pts(self) -> list[int]:
+        return [frame.pts_ticks for frame in self.frames]
+
+    def luma(self, index: int) -> np.ndarray:
+        return self.slots[index][: self.info.height_px, : self.info.width_px]
+
+
+def decode_all(path: Path, settings: Settings | None = None, *, batch: int = 5, threads: int = 1) -> Decoded:
+    """Every frame of a file in its own slot."""
+    session = CpuDecodeSession(path, "s", settings or Settings(), threads)
+    try:
+        info = session.info
+        frames: list[DecodedFrame] = []
+        slots: list[np.ndarray] = []
+        signatures = []
+        while True:
+            fresh = [np.full((info.slot_height_px * 3 // 2, info.slot_width_px), 77, np.uint8) for _ in range(batch)]
+            part = session.decode(fresh)
+            frames += part.frames
+            slots += fresh[: len(part.frames)]
+            signatures.append(part.signatures)
+            if part.end:
+                return Decoded(info, frames, slots, session.counters(), np.concatenate(signatures))
+            assert len(part.frames) == batch, "only the last batch may be short"
+    finally:
+        session.close()
+
+
+def spec_of(info: StreamInfo, **changes: object) -> EncodeSpec:
+    values: dict[str, object] = {
+        "width_px": info.slot_width_px,
+        "height_px": info.slot_height_px,
+        "time_base": info.time_base,
+        "rate": info.average_rate,
+        "preset": "ultrafast",
+        "gop_frames": 12,
+    }
+    return EncodeSpec(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def write_segment(path: Path, spec: EncodeSpec, slots: Sequence[np.ndarray], pts: Sequence[int]) -> Path:
+    """Encode pictures into one segment file."""
+    encoder = CpuEncodeSession(spec)
+    packets: list[Packet] = []
+    for slot, ticks in zip(slots, pts, strict=True):
+        packets += encoder.encode(slot, ticks)
+    packets += encoder.finish()
+    writer = SegmentWriter(path, spec, encoder.extradata)
+    for packet in packets:
+        writer.write(packet)
+    encoder.close()
+    return writer.finish()
+
+
+def roundtrip(
+    source: Path, target: Path, *, settings: Settings | None = None, segments: int = 1, **changes: object
+) -> tuple[AssembleReport, Decoded]:
+    """Source to target through the real decode, encode, segment and mux."""
+    decoded = decode_all(source, settings)
+    spec = spec_of(decoded.info, **changes)
+    edges = [round(n * len(decoded.slots) / segments) for n in range(segments + 1)]
+    paths = [
+        write_segment(target.with_name(f"{target.stem}.{n}.segment"), spec, decoded.slots[a:b], decoded.pts[a:b])
+        for n, (a, b) in enumerate(zip(edges, edges[1:], strict=False))
+    ]
+    report = assemble(source, paths, target, pts_ticks=decoded.pts, spec=spec, settings=settings or Settings())
+    return report, decoded
