@@ -16,6 +16,7 @@ import numpy as np
 KERNELS: dict[str, tuple[str, ...]] = {
     "letterbox": ("letterbox_float", "letterbox_half"),
     "centerface": ("centerface",),
+    "compose": ("compose", "blacken"),
     "signature": ("signature",),
     "surface": ("repeat_edges",),
 }
@@ -37,6 +38,56 @@ LETTERBOX_ITEM = np.dtype(
     align=True,
 )
 """``LetterboxItem`` of ``letterbox.cu``."""
+
+COMPOSE_AXIS = np.dtype(
+    [
+        ("step", np.float64),
+        ("phase", np.float32),
+        ("stretch", np.float32),
+        ("decimate", np.int32),
+        ("first", np.int32),
+        ("reach", np.int32),
+        ("lead", np.int32),
+        ("count", np.int32),
+        ("size", np.int32),
+    ],
+    align=True,
+)
+"""``ComposeAxis`` of ``compose.cu``."""
+
+COMPOSE_JOB = np.dtype(
+    [
+        ("slot", np.uint64),
+        ("canvas", np.uint64),
+        ("luma_x", COMPOSE_AXIS),
+        ("luma_y", COMPOSE_AXIS),
+        ("chroma_x", COMPOSE_AXIS),
+        ("chroma_y", COMPOSE_AXIS),
+        ("luma_gain", np.float32),
+        ("luma_offset", np.float32),
+        ("chroma_gain", np.float32),
+        ("chroma_offset", np.float32),
+        ("luma_mix", np.float32, (2,)),
+        ("chroma_mix", np.float32, (4,)),
+        ("pitch", np.int32),
+        ("slot_rows", np.int32),
+        ("wide", np.int32),
+        ("canvas_pitch", np.int32),
+        ("canvas_rows", np.int32),
+        ("x", np.int32),
+        ("y", np.int32),
+        ("width", np.int32),
+        ("height", np.int32),
+        ("turns", np.int32),
+        ("deep", np.int32),
+        ("mixes", np.int32),
+    ],
+    align=True,
+)
+"""``ComposeJob`` of ``compose.cu``."""
+
+COMPOSE_TILE = 32
+"""Luma samples of a block of ``compose`` in each direction."""
 
 CANDIDATES = 1024
 """Peaks of one picture that suppression looks at."""
