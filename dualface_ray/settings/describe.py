@@ -43,7 +43,7 @@ encode:
 ```
 
 The unit of a number is the end of its name: `_px` pixels, `_s` seconds, `_hz` per second, `_bps` bits per second,
-`_bytes`, `_fps`, `_frames`; a `_share` lies between 0 and 1. Values in a file mean what is written (`off` is the word
+`_bytes`, `_fps`, `_frames`; of a `_share`, 1 is the whole. Values in a file mean what is written (`off` is the word
 off). An unknown key, a value that does not fit or a combination that cannot work is one line on standard error that
 names the key, the value and what is allowed. The exit code is then 2 and nothing has been started or written.
 

@@ -31,6 +31,19 @@ class FramingSettings(Group):
     """Height of the face over the height of its tile."""
     head_room_share: float = Field(0.38, gt=0.1, lt=0.9)
     """Centre of the face below the tile's upper edge, over the tile's height."""
+    dead_zone_share: float = Field(0.25, ge=0, le=2)
+    """A face may wander this far from its place, over its own width, before the camera moves."""
+    zoom_range: float = Field(1.3, ge=1, le=4)
+    """The face may grow or shrink by this factor before the zoom of the shot changes."""
+    max_speed_share: float = Field(0.9, gt=0, le=20)
+    """Fastest calm camera move in tile heights (of the crop) per second; only keeping a face in its tile may be
+    faster."""
+    max_upscale: float = Field(4.0, ge=1, le=32)
+    """No crop is enlarged more than this, unless the whole frame is that small."""
+    absent_hold_s: float = Field(1.5, ge=0, le=60)
+    """How long the tile of an absent person keeps its last framing before it eases to a wide shot."""
+    empty_tile: Literal["wide", "other"] = "wide"
+    """Tile of a person nobody has seen yet (or ever): a wide shot, or what the other tile shows."""
 
     @field_validator("width_px", "height_px")
     @classmethod

@@ -18,8 +18,8 @@ UNITS = {
     "bps": "bits per second",
     "fps": "frames per second",
     "frames": "frames",
-    "share": "a share between 0 and 1",
-    "iou": "a share between 0 and 1",
+    "share": "a share; 1 is the whole",
+    "iou": "a share; 1 is the whole",
 }
 """Meaning of the last part of a key."""
 
