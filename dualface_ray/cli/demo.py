@@ -72,7 +72,9 @@ def render_clip(request: DemoRequest, *, talk: bool = True) -> Path:
         remedy = f"Use one of {', '.join(SCENES)}."
         raise RequestError("no such scene", where=f"--scene {request.scene}", remedy=remedy)
     if not 0.5 <= request.seconds <= 3600:
-        raise RequestError("a demo lasts 0.5 to 3600 seconds", where=f"--seconds {request.seconds:g}", remedy="Choose another length.")
+        raise RequestError(
+            "a demo lasts 0.5 to 3600 seconds", where=f"--seconds {request.seconds:g}", remedy="Choose another length."
+        )
     if request.faces is not None and not request.faces.is_dir():
         raise RequestError("no such folder", where=f"--faces {request.faces}", remedy="Name a folder of photographs.")
     clip = request.output / f"{request.scene}.mp4"
