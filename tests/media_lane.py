@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def roundtrip(
     edges = [round(n * len(decoded.slots) / segments) for n in range(segments + 1)]
     paths = [
         write_segment(target.with_name(f"{target.stem}.{n}.segment"), spec, decoded.slots[a:b], decoded.pts[a:b])
-        for n, (a, b) in enumerate(zip(edges, edges[1:], strict=False))
+        for n, (a, b) in enumerate(pairwise(edges))
     ]
     report = assemble(source, paths, target, pts_ticks=decoded.pts, spec=spec, settings=settings or Settings())
     return report, decoded

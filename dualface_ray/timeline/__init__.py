@@ -9,12 +9,13 @@ Knows numbers only; may not know files, frames or codecs.
 from __future__ import annotations
 
 from dualface_ray.timeline.cfr import CfrClock, CfrPlan, plan_cfr
-from dualface_ray.timeline.repair import PtsRepair
+from dualface_ray.timeline.repair import ClockJoin, PtsRepair
 from dualface_ray.timeline.ticks import Rounding, frame_ticks, rescale, round_fraction, seconds, track_timescale
 
 __all__ = [
     "CfrClock",
     "CfrPlan",
+    "ClockJoin",
     "PtsRepair",
     "Rounding",
     "frame_ticks",

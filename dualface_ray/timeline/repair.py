@@ -7,8 +7,35 @@ from fractions import Fraction
 
 from dualface_ray.timeline.ticks import frame_ticks, round_fraction
 
-_RESTART_S = 1
-"""A step back by more than this is a restarted clock, not a frame out of place."""
+_RESTART_S = Fraction(1, 4)
+"""A step back by more than this is a restarted clock (joined recordings), not a frame out of place."""
+_RESTART_FRAMES = 4
+
+
+@dataclass(slots=True)
+class ClockJoin:
+    """Joins the pieces of a clock that starts again in mid-stream; plain data, picklable.
+
+    A stamp that is more than a quarter of a second, and more than four nominal steps, behind the one before begins a
+    new piece: the difference that puts it one step after the one before is added to it and to all that follow.
+    """
+
+    time_base: Fraction
+    restarts: int = 0
+    _last: int | None = field(default=None, repr=False)
+    _offset: int = field(default=0, repr=False)
+
+    def push(self, raw_pts: int, step_ticks: int) -> int:
+        """The stamp on the joined clock; ``step_ticks``: the nominal duration of one frame or packet."""
+        pts = raw_pts + self._offset
+        last = self._last
+        limit = max(round_fraction(_RESTART_S / self.time_base), _RESTART_FRAMES * step_ticks)
+        if last is not None and last - pts > limit:
+            self.restarts += 1
+            self._offset += last + step_ticks - pts
+            pts = last + step_ticks
+        self._last = pts if last is None else max(last, pts)
+        return pts
 
 
 @dataclass(slots=True)
@@ -18,7 +45,7 @@ class PtsRepair:
     Rules, in this order:
 
     * a missing stamp follows the one before by one nominal frame;
-    * a stamp more than a second behind is a restarted clock: from here on the difference is added to all stamps;
+    * a restarted clock is joined (``ClockJoin``);
     * a stamp equal to or behind the one before (duplicate, backwards) goes half way into the frame that is being
       shown, so that the next good stamp is met unchanged; several in a row halve what is left;
     * any other stamp is kept exactly.
@@ -26,17 +53,19 @@ class PtsRepair:
     Attributes:
         time_base: seconds per tick.
         average_rate: nominal frames per second (0 = unknown: steps of one tick).
-        missing, duplicate, restarts: repairs so far.
+        missing, duplicate: repairs so far.
     """
 
     time_base: Fraction
     average_rate: Fraction
     missing: int = 0
     duplicate: int = 0
-    restarts: int = 0
     _last: int | None = field(default=None, repr=False)
     _anchor: int = field(default=0, repr=False)
-    _offset: int = field(default=0, repr=False)
+    _clock: ClockJoin = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._clock = ClockJoin(self.time_base)
 
     def push(self, raw_pts: int | None) -> int:
         """The repaired stamp of the next frame, greater than every one before."""
@@ -45,13 +74,9 @@ class PtsRepair:
         if raw_pts is None:
             self.missing += 1
             return self._keep(0 if last is None else last + step)
-        pts = raw_pts + self._offset
+        pts = self._clock.push(raw_pts, step)
         if last is None or pts > last:
             return self._keep(pts)
-        if last - pts > max(round_fraction(_RESTART_S / self.time_base), 2 * step):
-            self.restarts += 1
-            self._offset += last + step - pts
-            return self._keep(last + step)
         self.duplicate += 1
         room = self._anchor + step - last
         self._last = last + max(1, room // 2)
@@ -59,7 +84,7 @@ class PtsRepair:
 
     def counters(self) -> dict[str, int]:
         """Repairs by the names that reports use."""
-        return {"pts_missing": self.missing, "pts_duplicate": self.duplicate, "pts_restarts": self.restarts}
+        return {"pts_missing": self.missing, "pts_duplicate": self.duplicate, "pts_restarts": self._clock.restarts}
 
     def _keep(self, pts: int) -> int:
         self._last = self._anchor = pts

@@ -205,8 +205,7 @@ class _Assembly:
         )
         if plan.copy:
             copied = self._output.add_stream_from_template(stream, opaque=True)
-            hide_early = self._container != "mkv"
-            return CopiedSound(container, stream, copied, self._origin_s, hide_early), "copied", codec, ""
+            return CopiedSound(container, stream, copied, self._origin_s, self._container), "copied", codec, ""
         encoded = self._output.add_stream("aac", rate=plan.rate_hz)
         encoded.codec_context.layout = plan.layout
         encoded.codec_context.bit_rate = plan.bitrate_bps

@@ -19,6 +19,10 @@ from dualface_ray.errors import UnsupportedMediaError
 
 _ANNEX_B = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb", "vvc": "vvc_mp4toannexb"}
 
+_GENERATE_PTS = 0x0001  # AVFMT_FLAG_GENPTS, which PyAV sets on every container
+_NO_PRESENTATION_TIMES = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo"})
+"""Demuxers of formats that store frames in decoding order with, at most, the time of decoding."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourcePacket:
@@ -53,6 +57,10 @@ class Demuxer:
         except BaseException:
             self.close()
             raise
+        # libav would make up presentation times for containers that have none, and gets reordered ones wrong.
+        self.decoding_times_only = self._container.format.name in _NO_PRESENTATION_TIMES
+        if self.decoding_times_only:
+            self._container.flags &= ~_GENERATE_PTS
         self.codec: str = "" if self._stream.codec_context is None else self._stream.codec_context.name
         self.time_base = Fraction(self._stream.time_base or 1)
         self.start_ticks: int = self._stream.start_time or 0

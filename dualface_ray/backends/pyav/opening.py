@@ -104,7 +104,8 @@ def input_error(error: BaseException, path: Path, *, opened: bool = False) -> Du
         return DamagedInputError(f"is damaged ({_reason(error)})", where=where, remedy=remedy)
     if isinstance(error, OSError) and error.errno == errno.EIO:
         return InputError("cannot be read from the disk", where=where, remedy="Check the disk.")
-    return NotAVideoError("is no video file of a known format", where=where, remedy="Check the file in a player.")
+    what = "is no video file of a known format, or is cut off before its index"
+    return NotAVideoError(what, where=where, remedy="Check the file in a player.")
 
 
 def encode_error(error: BaseException, path: Path | None, what: str) -> OutputError:

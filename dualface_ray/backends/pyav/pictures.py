@@ -58,6 +58,7 @@ class PictureSource:
         self._decoder.thread_type = ThreadType.AUTO if threads > 1 else ThreadType.SLICE
         self._ready: deque[Picture] = deque()
         self._pending: list[int] = []
+        self._by_dts = demuxer.decoding_times_only
         self._suspect = 0
         self._started = False
         self._ended = False
@@ -86,7 +87,7 @@ class PictureSource:
             return
         if packet.is_corrupt:
             self._fault("packets_damaged", "a packet is incomplete")
-        pts = packet.pts
+        pts = packet.dts if self._by_dts else packet.pts
         if pts is not None and not packet.is_discard:
             heapq.heappush(self._pending, pts)
             self._end_ticks = max(self._end_ticks, pts + (packet.duration or 0))
@@ -110,14 +111,14 @@ class PictureSource:
             return []
         except PROBLEMS as error:
             self._fault("decode_errors", str(getattr(error, "strerror", None) or error))
+            if self._by_dts and self._started and self._pending:
+                self._show(Picture(None, heapq.heappop(self._pending)))
             return []
 
     def _take(self, frames: list[VideoFrame]) -> None:
         for frame in frames:
             self._barren = 0
-            pts = frame.pts if frame.pts is not None else frame.dts
-            if pts is not None:
-                self._lost_before(pts)
+            pts = self._time_of(frame)
             if frame.interlaced_frame:
                 self.counters["interlaced"] += 1
             good = True
@@ -126,6 +127,18 @@ class PictureSource:
                 good = not self._started
             self._show(Picture(frame if good else None, pts, frame.key_frame))
             self._started = True
+
+    def _time_of(self, frame: VideoFrame) -> int | None:
+        """When to show a frame; settles the packets that should have become pictures before it.
+
+        A container that knows times of decoding only: the frames, in display order, take these times in their order.
+        """
+        if self._by_dts:
+            return heapq.heappop(self._pending) if self._pending else None
+        pts = frame.pts if frame.pts is not None else frame.dts
+        if pts is not None:
+            self._lost_before(pts)
+        return pts
 
     def _lost_before(self, pts: int | None) -> None:
         """Settle the packets that should have become pictures before ``pts`` (None = at the end)."""

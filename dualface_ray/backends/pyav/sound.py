@@ -20,11 +20,14 @@ from av.container import InputContainer
 
 from dualface_ray.backends.pyav.opening import PROBLEMS
 from dualface_ray.media import AudioPlan
-from dualface_ray.timeline import Rounding, rescale, round_fraction
+from dualface_ray.timeline import ClockJoin, Rounding, rescale, round_fraction
 
 _PRE_ROLL_S = Fraction(1, 10)
-"""Copied packets that end so shortly before the first frame are kept: decoders need one or two to settle, and the
-encoder's own delay lies there. An edit list hides them."""
+"""Copied packets that start so shortly before the first frame are kept in MP4 and MOV: decoders need one or two to
+settle, and the encoder's own delay lies there. An edit list hides them."""
+_OPUS_DELAY_S = Fraction(313, 48000)
+"""The usual 312 samples of Opus's delay, which Matroska records and hides (RFC 7845, 4.2); other sound cannot start
+before 0 there without moving the picture."""
 _JITTER_S = Fraction(1, 200)
 """Time stamps of milliseconds wobble by less than this; only larger steps are gaps or overlaps."""
 _MAX_SILENCE_S = 24 * 3600
@@ -38,11 +41,10 @@ class CopiedSound:
         stream: its audio stream.
         output: the stream of the output made from it.
         origin_s: source time of the first video frame.
-        hide_early: whether the container can hide what lies before time 0 (MP4, MOV). If not, such packets are left
-            out.
+        container: ``mp4``, ``mov`` or ``mkv``; says how much can be kept (and hidden) before time 0.
     """
 
-    def __init__(self, source: InputContainer, stream: Any, output: Any, origin_s: Fraction, hide_early: bool) -> None:
+    def __init__(self, source: InputContainer, stream: Any, output: Any, origin_s: Fraction, container: str) -> None:
         self.counters: Counter[str] = Counter()
         self._source = source
         self._stream = stream
@@ -50,7 +52,11 @@ class CopiedSound:
         self._origin_s = origin_s
         # One tick a sample: a container's own clock can be as coarse as a packet (AVI), too coarse for the shift.
         self._time_base = Fraction(1, stream.codec_context.sample_rate)
-        self._earliest = -round_fraction(_PRE_ROLL_S / self._time_base) if hide_early else 0
+        early_s = _PRE_ROLL_S
+        if container == "mkv":
+            early_s = _OPUS_DELAY_S if stream.codec_context.codec.canonical_name == "opus" else Fraction(0)
+        self._earliest = -round_fraction(early_s / self._time_base)
+        self._clock = ClockJoin(self._time_base)
         output.time_base = self._time_base
 
     def packets(self) -> Iterator[tuple[Fraction, Any]]:
@@ -61,14 +67,15 @@ class CopiedSound:
             if pts is None or packet.is_corrupt:
                 self.counters["audio_packets_lost"] += 1
                 continue
+            duration = rescale(packet.duration or 0, packet.time_base, self._time_base)
             pts = round_fraction((pts * packet.time_base - self._origin_s) / self._time_base)
+            pts = self._clock.push(pts, duration)
             if pts < self._earliest:
                 self.counters["audio_packets_before_video"] += 1
                 continue
             if last_dts is not None and pts <= last_dts:
                 self.counters["audio_packets_lost"] += 1  # a muxer takes increasing stamps only
                 continue
-            duration = rescale(packet.duration or 0, packet.time_base, self._time_base)
             packet.time_base, packet.duration = self._time_base, duration
             last_dts = packet.pts = packet.dts = pts
             packet.stream = self._output
@@ -98,6 +105,7 @@ class EncodedSound:
         self._fifo = AudioFifo()
         self._placed = 0
         self._time_base = Fraction(1, plan.rate_hz)
+        self._clock = ClockJoin(self._time_base)
 
     def packets(self) -> Iterator[tuple[Fraction, Any]]:
         """(seconds on the output's clock, packet) in order."""
@@ -127,9 +135,10 @@ class EncodedSound:
         """Put a decoded frame where its time says, then encode what has come together."""
         rate = self._plan.rate_hz
         pts, time_base = frame.pts, frame.time_base
+        samples = rescale(frame.samples, Fraction(1, frame.sample_rate), self._time_base)
         parts = self._resampled(frame)
         if pts is not None and time_base is not None:
-            start = round_fraction((pts * time_base - self._origin_s) * rate)
+            start = self._clock.push(round_fraction((pts * time_base - self._origin_s) * rate), samples)
             step = start - self._placed - self._delay(parts, frame)
             jitter = round_fraction(_JITTER_S * rate)
             if self._placed == 0 and step < 0:
