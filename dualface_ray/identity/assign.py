@@ -1,0 +1,98 @@
+"""Which face continues which track: exact joint assignment with one cost.
+
+cost(track, face) in nats = W_MOTION d2 / (P + R) + W_OVERLAP (1 - IoU) + W_SIZE dlogh2 / var + W_LOOK look2 / scale2
+cost(track, nothing)      = MISS_COST
+
+All joint assignments of tracks to distinct faces (or nothing) within the gates are enumerated (two tracks and a few
+faces in practice); the second best total tells how far the answer can be trusted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dualface_ray.identity import constants as c
+from dualface_ray.identity.motion import iou
+from dualface_ray.identity.sights import Sight, Track, look_distance
+
+_MAX_ENUMERATED = 5
+"""Tracks enumerated jointly, persons first; further ones take what is left, nearest first."""
+_MAX_CANDIDATES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """``face_of[i]`` is the index of the face of track i, or -1; ``margin`` is the second best total minus the best."""
+
+    face_of: tuple[int, ...]
+    margin: float
+
+
+def pair_cost(track: Track, face: Sight, look_scale: float) -> float | None:
+    """Cost in nats of this face continuing this track, or None outside the gates."""
+    motion = track.motion
+    box = motion.box_at(face.t_s)
+    width = motion.width
+    dx = 0.5 * (face.box[0] + face.box[2] - box[0] - box[2])
+    dy = 0.5 * (face.box[1] + face.box[3] - box[1] - box[3])
+    dt = max(0.0, face.t_s - track.last.t_s)
+    reach = min(c.GATE_WIDTHS + c.GATE_SPEED_WIDTHS * dt, c.GATE_MAX_WIDTHS) * width
+    d2 = dx * dx + dy * dy
+    dh = math.log(max(face.box[3] - face.box[1], 1e-3)) - motion.log_h
+    if d2 > reach * reach or abs(dh) > c.GATE_SIZE:
+        return None
+    p_x, p_h = motion.spread(face.t_s)
+    p_x += (c.MEASURE_WIDTHS * width) ** 2
+    p_h += c.SIZE_MEASURE**2
+    cost = min(c.W_MOTION * d2 / p_x, c.MOTION_CAP * 0.5)
+    cost += c.W_OVERLAP * (1.0 - iou(box, face.box)) + min(c.W_SIZE * dh * dh / p_h, 4.0)
+    look = look_distance(track.look, face.look)
+    if look is not None:
+        cost += min(c.W_LOOK * (look / look_scale) ** 2, c.LOOK_CAP)
+    return cost
+
+
+def assign(tracks: Sequence[Track], faces: Sequence[Sight], look_scale: float) -> Assignment:
+    """The cheapest joint assignment; tracks of persons should come first."""
+    costs: list[list[tuple[float, int]]] = []
+    for track in tracks:
+        row = []
+        for j, face in enumerate(faces):
+            cost = pair_cost(track, face, look_scale)
+            if cost is not None and cost < 2 * c.MISS_COST:
+                row.append((cost, j))
+        row.sort()
+        costs.append([*row[:_MAX_CANDIDATES], (c.MISS_COST, -1)])
+
+    head = min(len(tracks), _MAX_ENUMERATED)
+    best: list[int] = []
+    best_cost = second_cost = math.inf
+    chosen = [-1] * head
+
+    def descend(i: int, used: int, total: float) -> None:
+        nonlocal best, best_cost, second_cost
+        if total >= second_cost:
+            return
+        if i == head:
+            if total < best_cost:
+                best, best_cost, second_cost = chosen.copy(), total, best_cost
+            else:
+                second_cost = total
+            return
+        for cost, j in costs[i]:
+            if j >= 0 and used >> j & 1:
+                continue
+            chosen[i] = j
+            descend(i + 1, used | (1 << j if j >= 0 else 0), total + cost)
+
+    descend(0, 0, 0.0)
+    face_of = best
+    taken = {j for j in face_of if j >= 0}
+    for i in range(head, len(tracks)):
+        pick = next((j for _, j in costs[i] if j not in taken), -1)
+        face_of.append(pick)
+        if pick >= 0:
+            taken.add(pick)
+    return Assignment(tuple(face_of), second_cost - best_cost)

@@ -1,0 +1,119 @@
+"""Every tuned number of identity that is not a setting, in one place, with its unit and reason.
+
+Lengths are in face widths or heights, so that nothing depends on the resolution; times are in seconds, so that
+nothing depends on the frame rate.
+"""
+
+from __future__ import annotations
+
+# --- shots ---------------------------------------------------------------------------------------------------
+CUT_WAIT_S = 0.2
+"""A change is judged after this much future: a flash is over by then."""
+CUT_MIN_CHANGE = 0.055
+"""Least mean luma change of a cut (0..1)."""
+CUT_SAME_STRUCTURE = 0.22
+"""Structure distance (1 - correlation of the luma thumbnails) below which two pictures show the same shot."""
+CUT_OVER_NEIGHBOURS = 2.5
+"""A cut changes the picture this many times more than the frames around it; a whip pan does not."""
+CUT_SAME_CHANGE = 0.03
+"""Mean luma change below which two pictures are the same whatever their structure (flat or dark pictures)."""
+
+# --- motion (Kalman filter, damped constant velocity, white acceleration) -----------------------------------------------
+ACCELERATION_WIDTHS = 6.0
+"""Standard deviation of a head's acceleration, face widths per second squared (a quick nod or lean)."""
+MEASURE_WIDTHS = 0.06
+"""Standard deviation of the detector's centre, face widths."""
+START_SPEED_WIDTHS = 2.0
+"""Standard deviation of a new track's speed, face widths per second."""
+SPEED_DECAY_S = 0.8
+"""Velocity fades with this time constant: a hidden person rarely keeps walking for seconds."""
+SIZE_RATE = 0.35
+"""Random walk of the logarithm of the face height per square root of a second."""
+SIZE_MEASURE = 0.06
+"""Standard deviation of the detector's log height."""
+
+# --- assignment of faces to tracks (nats) --------------------------------------------------------------------
+W_MOTION = 0.5
+"""Times the squared normalised distance to the prediction."""
+MOTION_CAP = 12.0
+W_OVERLAP = 2.0
+"""Times 1 - IoU with the predicted box."""
+W_SIZE = 0.5
+"""Times the squared normalised change of log height."""
+W_LOOK = 0.5
+"""Times the squared normalised descriptor distance."""
+LOOK_CAP = 6.0
+MISS_COST = 9.0
+"""Cost of leaving a track without a face: beyond this a new track is more likely."""
+GATE_WIDTHS = 0.9
+"""A face may lie this far from the prediction, plus GATE_SPEED times the time since the last sight."""
+GATE_SPEED_WIDTHS = 3.0
+GATE_MAX_WIDTHS = 3.0
+GATE_SIZE = 0.75
+"""Largest change of log height between two sights."""
+AMBIGUOUS_MARGIN = 2.0
+"""Two joint assignments closer than this are a crossing, not an answer."""
+
+# --- crossings -----------------------------------------------------------------------------------------------
+OVERLAP_IOU = 0.22
+"""Two seen faces that overlap more than this cannot be told apart by motion."""
+HIDDEN_WIDTHS = 0.8
+"""A face that vanished within this distance of another one went behind it."""
+CLEAN_WIDTHS = 1.15
+"""A sight is clean (fit for the gallery) when every other face's centre is farther than this."""
+
+# --- persons -------------------------------------------------------------------------------------------------
+INTERPOLATE_S = 0.55
+"""Between two sights nearer than this a box counts as detected."""
+EDGE_WIDTHS = 0.12
+"""A box this near the frame's edge touches it: who vanishes there has left."""
+LEFT_S = 0.12
+"""How long the box of somebody who left over the edge is still predicted."""
+SCORE_DECAY_S = 0.7
+"""Confidence of a predicted box fades with this time constant."""
+MIN_HITS = 2
+"""A new track needs so many sights before it can be somebody (fewer only when the look-ahead runs out)."""
+MOTION_EVIDENCE_CAP = 1.5
+"""Most that a position can say about identity after a crossing or a re-entry, in nats."""
+SIDE_EVIDENCE = 0.5
+"""Re-entry on the side where the person left, in nats."""
+DESCRIPTOR_EVIDENCE_CAP = 4.5
+CUT_DESCRIPTOR_SCALE = 1.6
+"""Across a cut light and angle change: descriptors say less."""
+CROSS_DESCRIPTOR_SCALE = 1.3
+EMBED_EVIDENCE_CAP = 9.0
+RECHECK_S = 2.0
+"""A face taken for a bystander is looked at again after this while somebody is missing."""
+RECHECKS = 3
+MAX_DOUBT_S = 4.0
+"""After this the best guess counts as decided."""
+PLACE_DWELL_S = 1.0
+"""A face must stay this long before it takes a place that nobody had (longer than somebody passing through)."""
+STATIC_WIDTHS = 0.02
+"""A face whose centre stays within this many widths of its first place is a picture."""
+STATIC_S = 1.5
+STATIC_PENALTY = 0.15
+"""Weight of a motionless face in the choice of the principal pair."""
+
+# --- gallery -------------------------------------------------------------------------------------------------
+GALLERY_SIZE = 6
+GALLERY_REFRESH_S = 8.0
+"""Seconds between two enrolments of one person."""
+ENROL_FACES = 2
+"""Faces embedded per enrolment."""
+PROBE_FACES = 2
+"""Faces embedded per question about a track."""
+MIN_EMBED_HEIGHT_PX = 24.0
+MIN_EMBED_SCORE = 0.55
+
+# --- where to look again -------------------------------------------------------------------------------------
+NEAR_WIDTHS = 1.25
+"""Faces nearer than this are watched closely."""
+NEAR_SPACING_S = 0.11
+CHANGE_SPACING_S = 0.11
+FAST_WIDTHS = 0.75
+"""Motion between two sights above this, in face widths, is watched closely."""
+SURPRISE_WIDTHS = 0.4
+"""So is a prediction that missed by more than this."""
+FAST_SPACING_S = 0.06
+"""Finest spacing of questions."""

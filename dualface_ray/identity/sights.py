@@ -1,0 +1,128 @@
+"""Sights and tracks: one physical face followed through a stretch of a shot, not yet (or no longer) a person.
+
+A track ends wherever following by motion would be guessing: at a cut, in an overlap, after a long miss. What begins
+afterwards is a new track without a name; ``labels`` decides whose it is, with evidence.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dualface_ray.frames import F32
+from dualface_ray.identity import constants as c
+from dualface_ray.identity.motion import Motion
+from dualface_ray.identity.tracks import Box
+
+OTHER = "-"
+"""Label of a track that was decided to be neither A nor B."""
+
+
+@dataclass(slots=True)
+class Sight:
+    """One face found in one frame, as plain numbers."""
+
+    frame: int
+    t_s: float
+    box: Box
+    score: float
+    landmarks: F32
+    """float32 (5, 2), displayed pixels."""
+    look: F32 | None
+    """Unit descriptor, or None when none was computed."""
+    clean: bool = True
+    """No other face is near: fit for the gallery."""
+    vx: float = 0.0
+    vy: float = 0.0
+    """Filtered velocity after this sight, px per second."""
+
+
+def look_distance(a: F32 | None, b: F32 | None) -> float | None:
+    """Euclidean distance of two unit descriptors, or None when one is missing."""
+    if a is None or b is None or a.shape != b.shape:
+        return None
+    return math.sqrt(max(0.0, 2.0 - 2.0 * float(a @ b)))
+
+
+@dataclass(slots=True)
+class Track:
+    """A face followed from ``born`` to the last of ``sights``."""
+
+    track_id: int
+    shot: int
+    origin: str
+    """Why it began: start, entry, crossing, cut."""
+    motion: Motion
+    born: int
+    born_s: float
+    sights: list[Sight] = field(default_factory=list)
+    """Those still of use; the last one is always there."""
+    hits: int = 0
+    person: str = ""
+    """A, B, OTHER, or "" while undecided."""
+    guess: str = ""
+    """The likeliest label while undecided."""
+    look_sum: F32 | None = None
+    look_hits: int = 0
+    first_x: float = 0.0
+    first_y: float = 0.0
+    roam: float = 0.0
+    """Farthest way of the centre from where it began, in widths."""
+    probes: list[F32] = field(default_factory=list)
+    """Embeddings of this track's own sights."""
+    probe_rounds: int = 0
+    missed_from: int = -1
+    """First frame in which it was looked for and not found since the last sight; -1 = found."""
+    closed: str = ""
+    """Why it ended, or ""."""
+    checked_s: float = 0.0
+    rechecks: int = 0
+
+    @property
+    def last(self) -> Sight:
+        """The latest sight."""
+        return self.sights[-1]
+
+    @property
+    def look(self) -> F32 | None:
+        """Mean descriptor, unit length."""
+        if self.look_sum is None:
+            return None
+        norm = float(np.sqrt(self.look_sum @ self.look_sum))
+        mean: F32 = self.look_sum / np.float32(norm or 1.0)
+        return mean
+
+    @property
+    def is_static(self) -> bool:
+        """Whether it has lain still as only a picture does."""
+        return self.last.t_s - self.born_s >= c.STATIC_S and self.roam < c.STATIC_WIDTHS
+
+    def see(self, sight: Sight) -> None:
+        """Take the next sight in."""
+        if self.hits:
+            self.motion.update(sight.t_s, sight.box)
+        x, y = 0.5 * (sight.box[0] + sight.box[2]), 0.5 * (sight.box[1] + sight.box[3])
+        if not self.hits:
+            self.first_x, self.first_y = x, y
+        self.roam = max(self.roam, math.hypot(x - self.first_x, y - self.first_y) / max(self.motion.width, 1e-6))
+        sight.vx, sight.vy = self.motion.vx, self.motion.vy
+        self.hits += 1
+        self.missed_from = -1
+        self.sights.append(sight)
+        if sight.look is not None and (sight.clean or self.look_sum is None):
+            if self.look_sum is None or not self.look_hits:
+                self.look_sum = sight.look.copy()
+            else:
+                self.look_sum = self.look_sum * np.float32(0.9) + sight.look
+            self.look_hits += int(sight.clean)
+
+    def forget(self, before: int) -> None:
+        """Drop sights older than that frame, but the newest of them (an end to interpolate from) and the last one."""
+        keep = 0
+        for i, sight in enumerate(self.sights):
+            if sight.frame < before:
+                keep = i
+        if keep:
+            del self.sights[:keep]
