@@ -33,8 +33,10 @@ class TileMap:
 def tile_map(info: StreamInfo, tile: TilePlan) -> TileMap:
     """The mappings of one tile.
 
+    A source rectangle may reach beyond the frame (whose edges are then repeated), by its size at most.
+
     Raises:
-        ValueError: a target of odd or no size, or an empty source rectangle.
+        ValueError: a target of odd or no size, or a source rectangle that is empty or far outside.
     """
     odd = (tile.x_px | tile.y_px | tile.width_px | tile.height_px) & 1
     if odd or min(tile.x_px, tile.y_px) < 0 or min(tile.width_px, tile.height_px) < 2:
@@ -42,6 +44,9 @@ def tile_map(info: StreamInfo, tile: TilePlan) -> TileMap:
     x0, y0, x1, y1 = info.stored_rect(tile.source_px)
     if not (x1 > x0 and y1 > y0):
         raise ValueError(f"the source of a tile is empty: {tile}")
+    width, height = info.width_px, info.height_px
+    if x0 < -width or x1 > 2 * width or y0 < -height or y1 > 2 * height:
+        raise ValueError(f"the source of a tile lies outside its frame: {tile}")
     turns = info.rotation_deg // 90
     sideways = turns in (1, 3)
     # Stored x runs along the tile's y axis when the picture lies on its side; an axis that runs backwards is
