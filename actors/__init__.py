@@ -1,1 +1,11 @@
-"""The Ray layer."""
+"""The Ray layer: thin shells over plain classes, one placement-group bundle a lane.
+
+    JobActor ──SegmentJob──► DecoderActor ──FrameChunk──► InferenceActor ──ExaminedChunk──► EncoderActor ──► files
+    (queue; lanes pull)          ▲  ▲                          ▲                              │  │
+          │ polls every lane     │  └──────── Credit ──────────┼──────────────────────────────┘  │
+          └─ status, deaths      └ release, abort              └──────── Request / Reply ────────┘
+
+Every actor's logic is a plain class beside it (``DecodeService``, ``InferenceService``, ``EncodeService``,
+``JobRunner``) that knows no Ray and is wired in one process by the tests. Actor methods only hand over and return at
+once, so calls keep their order and a ping is always answered. Nothing here may know pixels, codecs or models.
+"""

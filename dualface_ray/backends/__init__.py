@@ -11,5 +11,6 @@ are imported inside its modules only, when a factory is first called. This room 
 from __future__ import annotations
 
 from dualface_ray.backends.ports import Backend, load_backend
+from dualface_ray.backends.process import limit_library_threads
 
-__all__ = ["Backend", "load_backend"]
+__all__ = ["Backend", "limit_library_threads", "load_backend"]

@@ -23,6 +23,7 @@ from dualface_ray.report.run_report import (
     latency_records,
     read_report,
 )
+from dualface_ray.report.task import RateMeter, VideoTask, input_record, versions, write_failure
 from dualface_ray.report.tracks import Tracks, TracksHeader, TracksWriter, read_tracks
 
 __all__ = [
@@ -34,17 +35,22 @@ __all__ = [
     "JobSnapshot",
     "LatencyRecord",
     "Quantiles",
+    "RateMeter",
     "RunReport",
     "Tracks",
     "TracksHeader",
     "TracksWriter",
     "VideoProgress",
     "VideoState",
+    "VideoTask",
     "counted_settings",
     "event_records",
     "fingerprint",
     "input_fingerprint",
+    "input_record",
     "latency_records",
     "read_report",
     "read_tracks",
+    "versions",
+    "write_failure",
 ]

@@ -1,0 +1,252 @@
+"""DecodeService: decodes segments into the pool, under credits; DecoderActor: its Ray shell."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from actors.messages import ActorStatus, ExaminedChunk, SegmentJob, StreamKey, StreamOpened
+from actors.outbox import Outbox
+from actors.placement import LanePlan
+from dualface_ray.backends import Backend, limit_library_threads, load_backend
+from dualface_ray.errors import ActorError, Cancelled, DualfaceError
+from dualface_ray.frames import (
+    ArenaHandle,
+    ChunkAssembler,
+    Credit,
+    CreditGate,
+    FramePool,
+    RingSpec,
+    StreamInfo,
+    WaitingGate,
+    slot_stride_bytes,
+)
+from dualface_ray.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLinks:
+    """Where the decoder's words go."""
+
+    opened: Callable[[StreamOpened], None]
+    chunk: Callable[[ExaminedChunk], None]
+
+
+class DecodeService:
+    """One pool, one thread per stream; a stream decodes only what its credits allow.
+
+    Args:
+        backend: where pixels live.
+        settings: of the job.
+        pool_bytes: size of the arena; streams that do not fit beside the open ones wait for their turn.
+        pool_slots: entries of the generation page.
+        threads: decoder threads of one stream.
+    """
+
+    def __init__(self, backend: Backend, settings: Settings, *, pool_bytes: int, pool_slots: int, threads: int) -> None:
+        self.backend = backend
+        self.settings = settings
+        self.threads = threads
+        self.pool = FramePool(backend.create_arena(pool_bytes, pool_slots))
+        self._room = threading.Condition()
+        self._streams: dict[StreamKey, _Stream] = {}
+        self._links: DecodeLinks | None = None
+        self._frames = 0
+        self._closed = False
+
+    @property
+    def handle(self) -> ArenaHandle:
+        """What consumers need to map the pool; exported once."""
+        return self.pool.arena.handle
+
+    def connect(self, links: DecodeLinks) -> None:
+        """Tell the service its consumer; before the first ``open``."""
+        self._links = links
+
+    def open(self, job: SegmentJob) -> None:
+        """Start one segment; everything that goes wrong with it arrives at its consumer as an ABORT."""
+        if self._links is None:
+            raise ActorError("a segment came before the consumer was known", where="decoder")
+        stream = _Stream(self, job, self._links)
+        self._streams[job.key] = stream
+        stream.thread.start()
+
+    def grant(self, credit: Credit) -> None:
+        """Pass a credit to its stream; credits of finished streams are dropped."""
+        stream = self._streams.get((credit.stream_id, credit.epoch))
+        if stream is not None:
+            stream.gate.grant(credit)
+
+    def release(self, key: StreamKey) -> None:
+        """The consumer will read no further frame of this stream: it stops and its slots come back."""
+        stream = self._streams.pop(key, None)
+        if stream is not None:
+            stream.dismissed.set()
+            stream.gate.close()
+            self.wake()
+
+    def status(self) -> ActorStatus:
+        """Frames decoded so far and streams still open."""
+        return ActorStatus(progress=self._frames, facts={"streams": len(self._streams)})
+
+    def close(self) -> None:
+        """Stop all streams, wait for their threads and free the pool. Harmless when called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        streams = list(self._streams.values())
+        for key in list(self._streams):
+            self.release(key)
+        for stream in streams:
+            stream.thread.join()
+        self.pool.close()
+
+    # --- for the stream threads -----------------------------------------------------------------------------------
+    def claim(self, job: SegmentJob, info: StreamInfo, quota: int, dismissed: threading.Event) -> RingSpec:
+        """Take a ring, waiting for other streams to end when it fits only then.
+
+        Raises:
+            ResourceError: it does not fit into the empty pool either.
+            Cancelled: the stream was dismissed while it waited.
+        """
+        possible = quota * slot_stride_bytes(info) <= self.handle.size_bytes and quota <= self.handle.slots
+        with self._room:
+            while possible and not self.pool.fits(info, quota) and not dismissed.is_set():
+                self._room.wait()
+        if dismissed.is_set():
+            raise Cancelled("dismissed while it waited for room in the pool", where=job.stream_id)
+        return self.pool.open_stream(job.stream_id, job.epoch, info, quota)
+
+    def wake(self) -> None:
+        """Something changed that a stream may wait for."""
+        with self._room:
+            self._room.notify_all()
+
+    def count(self, frames: int) -> None:
+        """Frames were decoded."""
+        with self._room:
+            self._frames += frames
+
+
+class _Stream:
+    """The thread of one segment: open, decode under credits, end with exactly one END or ABORT.
+
+    Its ring lives until the consumer has dismissed the stream, whatever the order of the two ends.
+    """
+
+    def __init__(self, service: DecodeService, job: SegmentJob, links: DecodeLinks) -> None:
+        self._service = service
+        self._job = job
+        self._links = links
+        self._assembler = ChunkAssembler(job.stream_id, job.epoch, service.settings.lane.chunk_frames)
+        self.gate = WaitingGate(CreditGate(job.stream_id, job.epoch))
+        self.dismissed = threading.Event()
+        self.thread = threading.Thread(target=self._run, name=f"decode-{job.stream_id}", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            counters = self._decode()
+            self._links.chunk(ExaminedChunk(self._assembler.finish(), counters=counters))
+        except Cancelled:
+            pass  # the consumer itself said that it wants no more
+        except DualfaceError as error:
+            self._links.chunk(ExaminedChunk(self._assembler.abort(error)))
+        except Exception as error:  # a fault of ours must end the stream, not leave its consumer waiting
+            wrapped = ActorError(f"decoding failed: {error!r}", where=str(self._job.source))
+            self._links.chunk(ExaminedChunk(self._assembler.abort(wrapped)))
+        self.dismissed.wait()
+        self._service.pool.close_stream(*self._job.key)
+        self._service.wake()
+
+    def _decode(self) -> dict[str, int]:
+        service, job = self._service, self._job
+        session = service.backend.open_decoder(job.source, job.stream_id, service.settings, service.threads)
+        try:
+            info = session.info
+            quota = service.settings.quota_frames(info.average_rate)
+            ring = service.claim(job, info, quota, self.dismissed)
+            self._links.opened(StreamOpened(job.stream_id, job.epoch, info, ring, service.backend.name))
+            frame, ended = 0, False
+            while not ended:
+                count = min(self.gate.wait(frame), self._assembler.room)
+                if count == 0:
+                    raise Cancelled("dismissed", where=job.stream_id)
+                batch = session.decode(service.pool.begin_many(ring, frame, count))
+                tickets = service.pool.commit_many(ring, frame, batch.frames)
+                frame, ended = frame + len(tickets), batch.end
+                left = self.gate.allowed(frame)
+                now_s = time.monotonic()
+                for chunk in self._assembler.add(tickets, batch.signatures, credit_left=left, decoded_at_s=now_s):
+                    self._links.chunk(ExaminedChunk(chunk))
+                service.count(len(tickets))
+            return session.counters()
+        finally:
+            session.close()
+
+
+@ray.remote(max_restarts=0)
+class DecoderActor:
+    """Shell: every method hands over to the service and returns at once."""
+
+    def __init__(self, plan: LanePlan, settings: Settings) -> None:
+        self._plan = plan
+        self._settings = settings
+        self._service: DecodeService | None = None
+        self._outbox = Outbox("inference")
+
+    def prepare(self) -> None:
+        """Allocate the pool; typed errors reach the lane (a failing constructor would only say that it failed)."""
+        limit_library_threads(self._plan.threads.decode)
+        self._service = DecodeService(
+            load_backend(self._plan.backend),
+            self._settings,
+            pool_bytes=self._plan.pool_bytes,
+            pool_slots=self._plan.pool_slots,
+            threads=self._plan.threads.decode,
+        )
+
+    def export_pool(self) -> ArenaHandle:
+        """The pool's handle; its object reference is given to the importers."""
+        return self._ready().handle
+
+    def connect(self, inference: Any) -> None:
+        """Chunks go to the inference actor."""
+        send = self._outbox.sent
+        self._ready().connect(
+            DecodeLinks(
+                opened=lambda message: send(inference.opened.remote(message)),
+                chunk=lambda message: send(inference.chunk.remote(message)),
+            )
+        )
+
+    def open(self, job: SegmentJob, _encoder_knows: None) -> None:
+        """See DecodeService; the second argument makes Ray wait until the encoder knows the job."""
+        self._ready().open(job)
+
+    def grant(self, credit: Credit) -> None:
+        """See DecodeService."""
+        self._ready().grant(credit)
+
+    def release(self, key: StreamKey) -> None:
+        """See DecodeService."""
+        self._ready().release(key)
+
+    def status(self) -> ActorStatus:
+        """See DecodeService; with faults of calls to the inference actor."""
+        status = self._ready().status()
+        return ActorStatus(status.progress, failure=self._outbox.check(), facts=status.facts)
+
+    def close(self) -> None:
+        """Free the pool; the consumers have closed theirs before."""
+        if self._service is not None:
+            self._service.close()
+
+    def _ready(self) -> DecodeService:
+        if self._service is None:
+            raise ActorError("prepare() was not called or failed", where="decoder")
+        return self._service

@@ -1,0 +1,210 @@
+"""EncodeService: one session and one thread per video; EncoderActor: its Ray shell."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import ray
+
+from actors.messages import (
+    ActorStatus,
+    ExaminedChunk,
+    Reply,
+    SegmentJob,
+    StreamKey,
+    StreamOpened,
+)
+from actors.outbox import Outbox
+from actors.placement import LanePlan
+from actors.session import SessionLinks, SessionTools, VideoSession
+from dualface_ray.backends import Backend, limit_library_threads, load_backend
+from dualface_ray.errors import ActorError, Cancelled, DualfaceError
+from dualface_ray.frames import Arena, ArenaHandle, PoolReader
+from dualface_ray.settings import Settings
+
+_Message = StreamOpened | ExaminedChunk | Reply | Cancelled
+
+
+class EncodeService:
+    """Holds a video session per stream; each works in its own thread on its own inbox.
+
+    Args:
+        backend: where pixels live.
+        settings: of the job.
+        encode_threads: threads of one encoder.
+    """
+
+    def __init__(self, backend: Backend, settings: Settings, *, encode_threads: int) -> None:
+        self._backend = backend
+        self._settings = settings
+        self._encode_threads = encode_threads
+        self._arena: Arena | None = None
+        self._links: SessionLinks | None = None
+        self._facts: Mapping[str, str] = {}
+        self._workers: dict[StreamKey, _Worker] = {}
+
+    def attach(self, handle: ArenaHandle) -> None:
+        """Map the decoder's pool; once, before the first stream."""
+        self._arena = self._backend.attach_arena(handle)
+
+    def connect(self, links: SessionLinks, facts: Mapping[str, str]) -> None:
+        """Tell the service its peers and what computes there (for the reports); before the first stream."""
+        self._links = links
+        self._facts = facts
+
+    def open(self, job: SegmentJob) -> None:
+        """A segment will come; its outputs are known from here on."""
+        if self._links is None or self._arena is None:
+            raise ActorError("a segment came before the pool was attached", where="encoder")
+        tools = SessionTools(
+            backend=self._backend,
+            settings=self._settings,
+            reader=PoolReader(self._arena),
+            links=self._links,
+            encode_threads=self._encode_threads,
+            facts=self._facts,
+        )
+        worker = _Worker(VideoSession(job, tools), self._links)
+        self._workers[job.key] = worker
+        worker.thread.start()
+
+    def post(self, message: StreamOpened | ExaminedChunk | Reply) -> None:
+        """Pass a message to its session; those for streams that are over vanish."""
+        worker = self._workers.get(message.key)
+        if worker is not None:
+            worker.inbox.put(message)
+
+    def cancel(self, key: StreamKey) -> None:
+        """Give a segment up; its end shows in the status."""
+        worker = self._workers.get(key)
+        if worker is not None:
+            worker.cancel()
+
+    def forget(self, key: StreamKey) -> None:
+        """The segment's end has been noted."""
+        worker = self._workers.pop(key, None)
+        if worker is not None:
+            worker.cancel()
+
+    def status(self) -> ActorStatus:
+        """How far each segment has come."""
+        streams = tuple(worker.session.status() for worker in list(self._workers.values()))
+        return ActorStatus(progress=sum(stream.frames_done for stream in streams), streams=streams)
+
+    def close(self) -> None:
+        """Give up what still runs, remove its partial files and unmap the pool. Harmless when called twice."""
+        workers = list(self._workers.values())
+        for worker in workers:
+            worker.cancel()
+        for worker in workers:
+            worker.thread.join()
+        self._workers.clear()
+        if self._arena is not None:
+            self._arena.close()
+            self._arena = None
+
+
+class _Worker:
+    """The thread of one session; whatever happens in it ends as the session's final state."""
+
+    def __init__(self, session: VideoSession, links: SessionLinks) -> None:
+        self.session = session
+        self.inbox: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._links = links
+        self.thread = threading.Thread(target=self._run, name=f"encode-{session.job.stream_id}", daemon=True)
+
+    def cancel(self) -> None:
+        """Jump the queue: the session looks for it between any two frames."""
+        self.session.cancelled.set()
+        self.inbox.put(Cancelled("cancelled", where=str(self.session.job.source)))
+
+    def _run(self) -> None:
+        session = self.session
+        try:
+            while not session.done:
+                message = self.inbox.get()
+                if isinstance(message, Cancelled):
+                    raise message
+                session.handle(message)
+            self._links.release(session.job.key)
+            session.finalise()
+        except DualfaceError as error:
+            session.fail(error)
+        except Exception as error:  # a fault of ours must end the video, not leave the job waiting
+            session.fail(ActorError(f"encoding failed: {error!r}", where=str(session.job.source)))
+        finally:
+            self._links.release(session.job.key)
+
+
+@ray.remote(max_restarts=0)
+class EncoderActor:
+    """Shell: every method hands over to the service and returns at once."""
+
+    def __init__(self, plan: LanePlan, settings: Settings) -> None:
+        self._plan = plan
+        self._settings = settings
+        self._service: EncodeService | None = None
+        self._to_decoder = Outbox("decoder")
+        self._to_inference = Outbox("inference")
+
+    def prepare(self) -> None:
+        """Set the process up; typed errors reach the lane."""
+        limit_library_threads(self._plan.threads.compose)
+        backend = load_backend(self._plan.backend)
+        self._service = EncodeService(backend, self._settings, encode_threads=self._plan.threads.encode)
+
+    def attach(self, handle: ArenaHandle) -> None:
+        """See EncodeService."""
+        self._ready().attach(handle)
+
+    def connect(self, decoder: Any, inference: Any, facts: Mapping[str, str]) -> None:
+        """Credits and releases go to the decoder, requests to the inference actor."""
+        links = SessionLinks(
+            credit=lambda message: self._to_decoder.sent(decoder.grant.remote(message)),
+            release=lambda key: self._to_decoder.sent(decoder.release.remote(key)),
+            request=lambda message: self._to_inference.sent(inference.request.remote(message)),
+        )
+        self._ready().connect(links, facts)
+
+    def open(self, job: SegmentJob) -> None:
+        """See EncodeService."""
+        self._ready().open(job)
+
+    def opened(self, message: StreamOpened) -> None:
+        """See EncodeService.post."""
+        self._ready().post(message)
+
+    def chunk(self, message: ExaminedChunk) -> None:
+        """See EncodeService.post."""
+        self._ready().post(message)
+
+    def reply(self, message: Reply) -> None:
+        """See EncodeService.post."""
+        self._ready().post(message)
+
+    def cancel(self, key: StreamKey) -> None:
+        """See EncodeService."""
+        self._ready().cancel(key)
+
+    def forget(self, key: StreamKey) -> None:
+        """See EncodeService."""
+        self._ready().forget(key)
+
+    def status(self) -> ActorStatus:
+        """See EncodeService; with faults of calls to the other actors."""
+        status = self._ready().status()
+        return replace(status, failure=self._to_decoder.check() or self._to_inference.check())
+
+    def close(self) -> None:
+        """Give up what still runs and unmap the pool."""
+        if self._service is not None:
+            self._service.close()
+
+    def _ready(self) -> EncodeService:
+        if self._service is None:
+            raise ActorError("prepare() was not called or failed", where="encoder")
+        return self._service

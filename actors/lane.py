@@ -1,0 +1,198 @@
+"""Lane: one placement-group bundle and the three actors in it; the unit of scheduling and of failure."""
+
+from __future__ import annotations
+
+import time
+from enum import Enum
+from typing import Any
+
+import ray
+import ray.exceptions
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from actors.decoder import DecoderActor
+from actors.encoder import EncoderActor
+from actors.inference import InferenceActor
+from actors.messages import ActorStatus, SegmentJob, StreamKey, StreamStatus
+from actors.outbox import Outbox
+from actors.placement import LanePlan
+from dualface_ray.errors import ActorError, DualfaceError, PlacementError
+from dualface_ray.settings import Settings
+
+ROLES: dict[str, Any] = {"decoder": DecoderActor, "inference": InferenceActor, "encoder": EncoderActor}
+CLOSE_TIMEOUT_S = 10.0
+
+
+class LaneState(str, Enum):
+    """The life of a lane."""
+
+    PLACING = "placing"
+    STARTING = "starting"
+    READY = "ready"
+    DEAD = "dead"
+    CLOSED = "closed"
+
+
+class Lane:
+    """Starts, feeds, watches and ends the actors of one lane; no method blocks but ``close``.
+
+    A lane is advanced by its owner a few times a second. It becomes DEAD (``failure`` says why) when an actor dies,
+    a call between two actors fails, or nothing moves for ``job.watchdog_s`` while it has work.
+    """
+
+    def __init__(self, plan: LanePlan, settings: Settings) -> None:
+        self.plan = plan
+        self.state = LaneState.PLACING
+        self.failure: DualfaceError | None = None
+        self.jobs: dict[StreamKey, SegmentJob] = {}
+        self.streams: dict[StreamKey, StreamStatus] = {}
+        self._settings = settings
+        self._group = placement_group([plan.bundle], strategy="STRICT_PACK")
+        self._placed = self._group.ready()
+        self._deadline_s = time.monotonic() + settings.job.placement_timeout_s
+        self._actors: dict[str, Any] = {}
+        self._starting: list[Any] = []
+        self._pings: dict[str, Any] = {}
+        self._outbox = Outbox(plan.lane_id)
+        self._progress: dict[str, int] = {}
+        self._moved_at_s = time.monotonic()
+
+    # --- what the job asks ----------------------------------------------------------------------------------------
+    @property
+    def free(self) -> int:
+        """How many further segments it can take now."""
+        return self.plan.streams - len(self.jobs) if self.state is LaneState.READY else 0
+
+    def assign(self, job: SegmentJob) -> None:
+        """Start a segment: the encoder hears of it before the decoder can send its first frame."""
+        self.jobs[job.key] = job
+        self._moved_at_s = time.monotonic()
+        encoder, decoder = self._actors["encoder"], self._actors["decoder"]
+        self._outbox.sent(decoder.open.remote(job, encoder.open.remote(job)))
+
+    def finished(self, key: StreamKey) -> None:
+        """The job has taken note of a segment's end."""
+        self.jobs.pop(key, None)
+        self.streams.pop(key, None)
+        for role in ("encoder", "inference"):
+            self._outbox.sent(self._actors[role].forget.remote(key))
+
+    def cancel(self, key: StreamKey) -> None:
+        """Ask the encoder to give this segment up; its end arrives as a status."""
+        self._outbox.sent(self._actors["encoder"].cancel.remote(key))
+
+    def advance(self) -> None:
+        """Move on as far as possible without waiting."""
+        try:
+            if self.state is LaneState.PLACING:
+                self._advance_placing()
+            elif self.state is LaneState.STARTING:
+                self._advance_starting()
+            elif self.state is LaneState.READY:
+                self._advance_ready()
+        except DualfaceError as error:
+            self._die(error)
+        except ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            self._die(cause if isinstance(cause, DualfaceError) else ActorError(repr(cause), where=self.plan.lane_id))
+        except ray.exceptions.RayError as error:
+            self._die(ActorError(f"lost ({type(error).__name__})", where=self.plan.lane_id))
+
+    def close(self) -> None:
+        """End the lane: each actor's own ``close`` first, consumers before the pool's owner, then the processes."""
+        graceful = self.state is LaneState.READY
+        self.state = LaneState.CLOSED if self.state is not LaneState.DEAD else self.state
+        for role in ("encoder", "inference", "decoder"):
+            actor = self._actors.get(role)
+            if actor is None:
+                continue
+            if graceful:
+                ray.wait([actor.close.remote()], timeout=CLOSE_TIMEOUT_S)
+            ray.kill(actor, no_restart=True)
+        self._actors.clear()
+        remove_placement_group(self._group)
+
+    # --- states ---------------------------------------------------------------------------------------------------
+    def _advance_placing(self) -> None:
+        if not _ready(self._placed):
+            if time.monotonic() > self._deadline_s:
+                raise PlacementError(
+                    f"no room for {self.plan.bundle} after {self._settings.job.placement_timeout_s:g} s; "
+                    f"free now: {_free(self.plan.bundle)}",
+                    where=self.plan.lane_id,
+                    remedy="Wait for other work to end or ask for less (lane.cores, lane.count).",
+                )
+            return
+        share = self.plan.cores / 4
+        cpus = {"decoder": share, "inference": share, "encoder": 2 * share}
+        for role, actor_class in ROLES.items():
+            strategy = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=0)
+            options = {"num_cpus": cpus[role], "scheduling_strategy": strategy, "max_restarts": 0}
+            if self.plan.gpus:
+                options["num_gpus"] = self.plan.gpus / 4 if role != "inference" else self.plan.gpus / 2
+            self._actors[role] = actor_class.options(**options).remote(self.plan, self._settings)
+        decoder, inference, encoder = (self._actors[role] for role in ROLES)
+        prepared = [actor.prepare.remote() for actor in self._actors.values()]
+        handle = decoder.export_pool.remote()  # exported once; its reference is resolved by Ray for both importers
+        self._starting = [
+            *prepared,
+            inference.attach.remote(handle),
+            encoder.attach.remote(handle),
+            decoder.connect.remote(inference),
+            inference.connect.remote(encoder),
+            encoder.connect.remote(decoder, inference, inference.describe.remote()),
+        ]
+        self.state = LaneState.STARTING
+
+    def _advance_starting(self) -> None:
+        done, self._starting = ray.wait(self._starting, num_returns=len(self._starting), timeout=0)
+        ray.get(done, timeout=0)
+        if not self._starting:
+            self.state = LaneState.READY
+            self._moved_at_s = time.monotonic()
+
+    def _advance_ready(self) -> None:
+        for role, actor in self._actors.items():
+            reference = self._pings.get(role)
+            if reference is None:
+                self._pings[role] = actor.status.remote()
+            elif _ready(reference):
+                self._take(role, self._result(role, reference))
+                self._pings[role] = actor.status.remote()
+        failure = self._outbox.check()
+        if failure is not None:
+            raise ActorError(str(failure), where=self.plan.lane_id)
+        idle_s = time.monotonic() - self._moved_at_s
+        if self.jobs and idle_s > self._settings.job.watchdog_s:
+            raise ActorError(f"no progress for {idle_s:.0f} s", where=self.plan.lane_id)
+
+    def _result(self, role: str, reference: Any) -> ActorStatus:
+        try:
+            status: ActorStatus = ray.get(reference, timeout=0)
+        except ray.exceptions.RayActorError as error:
+            raise ActorError("the actor died", where=f"{self.plan.lane_id} {role}") from error
+        return status
+
+    def _take(self, role: str, status: ActorStatus) -> None:
+        if status.failure is not None:
+            raise ActorError(str(status.failure), where=f"{self.plan.lane_id} {role}")
+        if self._progress.get(role) != status.progress:
+            self._progress[role] = status.progress
+            self._moved_at_s = time.monotonic()
+        for stream in status.streams:
+            if stream.key in self.jobs:
+                self.streams[stream.key] = stream
+
+    def _die(self, error: DualfaceError) -> None:
+        self.state = LaneState.DEAD
+        self.failure = error
+
+
+def _ready(reference: Any) -> bool:
+    return bool(ray.wait([reference], timeout=0)[0])
+
+
+def _free(bundle: dict[str, float]) -> str:
+    available = ray.available_resources()
+    return ", ".join(f"{name} {available.get(name, 0):g}" for name in bundle)

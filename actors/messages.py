@@ -1,0 +1,123 @@
+"""What travels between the actors besides the messages of ``dualface_ray.frames``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dualface_ray.frames import Answer, Ask, Detections, FrameChunk, FrameTicket, RingSpec, StreamInfo
+from dualface_ray.media import OutputPlan
+from dualface_ray.report import VideoState
+
+StreamKey = tuple[str, int]
+"""(stream_id, epoch): one attempt at one segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentJob:
+    """The unit of work: one attempt at one segment of one video (today a segment is a whole video)."""
+
+    stream_id: str
+    epoch: int
+    source: Path
+    outputs: OutputPlan
+    fingerprint: str
+
+    @property
+    def key(self) -> StreamKey:
+        """Names this attempt in every message."""
+        return self.stream_id, self.epoch
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened:
+    """The decoder's first word on a stream, sent ahead of its chunks and on the same way."""
+
+    stream_id: str
+    epoch: int
+    info: StreamInfo
+    ring: RingSpec
+    decoder: str
+    """Who decodes, for the report (the backend and, when it differs, why)."""
+
+    @property
+    def key(self) -> StreamKey:
+        """Names the attempt."""
+        return self.stream_id, self.epoch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExaminedChunk:
+    """A chunk after the forward detection: which of its frames were examined, and what was found."""
+
+    chunk: FrameChunk
+    detections: Detections = field(default_factory=Detections)
+    examined_at_s: float = 0.0
+    """Monotonic clock of the host."""
+    counters: Mapping[str, int] = field(default_factory=dict)
+    """On the last chunk: repairs and losses the decoder counted."""
+
+    @property
+    def key(self) -> StreamKey:
+        """Names the attempt."""
+        return self.chunk.stream_id, self.chunk.epoch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """An Ask on its way to the inference actor, with the tickets of the frames it concerns."""
+
+    stream_id: str
+    epoch: int
+    ask: Ask
+    tickets: Mapping[int, FrameTicket]
+
+    @property
+    def key(self) -> StreamKey:
+        """Names the attempt."""
+        return self.stream_id, self.epoch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reply:
+    """The answer to a Request, or the error that came instead."""
+
+    stream_id: str
+    epoch: int
+    answer: Answer | None
+    error: Exception | None = None
+
+    @property
+    def key(self) -> StreamKey:
+        """Names the attempt."""
+        return self.stream_id, self.epoch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StreamStatus:
+    """How far one attempt has come, as the encoder sees it."""
+
+    stream_id: str
+    epoch: int
+    state: VideoState
+    frames_done: int
+    frames_total: int
+    error: Exception | None = None
+
+    @property
+    def key(self) -> StreamKey:
+        """Names the attempt."""
+        return self.stream_id, self.epoch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ActorStatus:
+    """An actor's answer to a ping."""
+
+    progress: int
+    """Grows with every piece of work done; a lane whose actors all stand still is watched."""
+    streams: tuple[StreamStatus, ...] = ()
+    failure: Exception | None = None
+    """A fault of the actor itself (a failed call to a peer, a dead thread), not of one video."""
+    facts: Mapping[str, float | int | str] = field(default_factory=dict)

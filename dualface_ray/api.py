@@ -1,0 +1,222 @@
+"""The notebook's and the command line's way in: ``run(...)`` returns a Job that lives with its process."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from dualface_ray.backends.pyav import probe
+from dualface_ray.errors import ActorError, DualfaceError, OutputExistsError, RequestError
+from dualface_ray.frames import slot_stride_bytes
+from dualface_ray.hardware import cores
+from dualface_ray.media import OutputPlan, check_input, plan_outputs, remove_partials
+from dualface_ray.models import ensure
+from dualface_ray.report import JobSnapshot, VideoState, VideoTask, fingerprint, read_report, write_failure
+from dualface_ray.settings import Settings, resolve
+
+Inputs = str | Path | Sequence[str | Path]
+POLL_S = 0.25
+CANCEL_TIMEOUT_S = 20.0
+OBJECT_STORE_BYTES = 100 * 1024 * 1024
+
+
+def run(
+    inputs: Inputs,
+    output: str | Path | None = None,
+    *,
+    settings: Settings | None = None,
+    address: str | None = None,
+    **overrides: Any,
+) -> Job:
+    """Start a job on these videos and return at once.
+
+    Args:
+        inputs: a path or several.
+        output: folder of the results; by default the folder of the (first) input.
+        settings: complete settings; by default the packaged defaults.
+        address: which Ray: this argument, else ``RAY_ADDRESS``, else a private local one.
+        overrides: single settings by short or dotted name, such as ``layout="stacked"``.
+
+    Raises:
+        RequestError: the request itself is wrong; nothing was started or written.
+        ModelError: a model is neither cached nor to be had.
+    """
+    if settings is not None and overrides:
+        raise RequestError("complete settings and single ones were given", remedy="Put the single ones into resolve().")
+    resolved = settings or resolve(**overrides)
+    tasks = prepare(inputs, output, resolved)
+    return Job(tasks, resolved, address)
+
+
+def prepare(inputs: Inputs, output: str | Path | None, settings: Settings) -> list[VideoTask]:
+    """Check a request completely and name its outputs, before Ray starts and before anything is written.
+
+    Inputs that cannot be opened are no reason to refuse the others: their tasks come back as FAILED.
+
+    Raises:
+        RequestError: no inputs, two of them share an output name, or an output was made with other settings.
+        ModelError: a model that the settings need is neither cached nor to be had.
+    """
+    paths = [Path(inputs)] if isinstance(inputs, (str, Path)) else [Path(item) for item in inputs]
+    if not paths:
+        raise RequestError("no input was given", remedy="Name at least one video file.")
+    folder = Path(output) if output is not None else paths[0].parent
+    if folder.exists() and not folder.is_dir():
+        raise RequestError("the output folder is a file", where=str(folder), remedy="Name a folder with -o.")
+    planned = plan_outputs(paths, folder, layout=settings.framing.layout, container=settings.encode.container)
+    tasks = [
+        _task(index, path, outputs, settings) for index, (path, outputs) in enumerate(zip(paths, planned, strict=True))
+    ]
+    if any(task.state is VideoState.WAITING for task in tasks):
+        ensure(settings.detect.model, settings.detect.model_path)
+        if settings.identity.reid != "off":
+            ensure(settings.identity.embedding_model, settings.identity.embedding_path)
+    return tasks
+
+
+def _task(index: int, source: Path, outputs: OutputPlan, settings: Settings) -> VideoTask:
+    """Decide one input's state before the run: to do, done already, or not to be opened at all."""
+    try:
+        check_input(source, allow_symlinks=settings.input.allow_symlinks)
+        video = probe(source, settings).video
+        mark = fingerprint(source, settings)
+    except DualfaceError as error:
+        return VideoTask(index, source, outputs, state=VideoState.FAILED, error=error)
+    if not settings.job.overwrite:
+        earlier = read_report(outputs.report) if outputs.report.exists() else None
+        complete = all(path.exists() for path in (*outputs.videos, outputs.tracks))
+        if earlier is not None and earlier.state is VideoState.DONE and complete:
+            if earlier.fingerprint == mark:
+                return VideoTask(index, source, outputs, mark, state=VideoState.SKIPPED)
+            raise OutputExistsError(
+                "was made from another input or with other settings",
+                where=str(outputs.videos[0]),
+                remedy="Use --overwrite to replace it, or another output folder.",
+            )
+        foreign = [path for path in outputs.videos if path.exists()]
+        if foreign and earlier is None:
+            raise OutputExistsError(
+                "exists and has no report beside it, so nothing says that it may be replaced",
+                where=str(foreign[0]),
+                remedy="Use --overwrite to replace it, or another output folder.",
+            )
+    ring_bytes = settings.quota_frames(video.average_rate) * slot_stride_bytes(video)
+    return VideoTask(index, source, outputs, mark, frames_estimate=video.frame_count_estimate, ring_bytes=ring_bytes)
+
+
+class Job:
+    """A running job; it ends with its process. Usable as a context manager: leaving it cancels what still runs."""
+
+    def __init__(self, tasks: Sequence[VideoTask], settings: Settings, address: str | None = None) -> None:
+        import ray
+
+        from actors.job import JobActor
+
+        self.tasks = tuple(tasks)
+        self.settings = settings
+        for task in self.tasks:
+            if task.error is not None:
+                write_failure(task, task.error, settings)
+        connect(settings, address)
+        self._last: JobSnapshot | None = None
+        self._closed = False
+        self._actor = ray.remote(JobActor).options(num_cpus=0, max_restarts=0).remote(self.tasks, settings)
+
+    def snapshot(self) -> JobSnapshot:
+        """The job as it stands now.
+
+        Raises:
+            ActorError: the job's own process died.
+        """
+        import ray
+        import ray.exceptions
+
+        if self._last is not None and (self._last.final or self._closed):
+            return self._last
+        try:
+            self._last = ray.get(self._actor.snapshot.remote(), timeout=60)
+        except ray.exceptions.RayActorError as error:
+            self._sweep()
+            raise ActorError("the job's process died", where="job", remedy="Run the same command again.") from error
+        except ray.exceptions.RayTaskError as error:
+            raise ActorError(f"the job cannot say how it stands: {error.cause!r}", where="job") from error
+        return self._last
+
+    def wait(
+        self, timeout_s: float | None = None, on_progress: Callable[[JobSnapshot], None] | None = None
+    ) -> JobSnapshot:
+        """Wait for the end, or at most ``timeout_s`` seconds; ``on_progress`` sees a snapshot a few times a second."""
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            snapshot = self.snapshot()
+            if on_progress is not None:
+                on_progress(snapshot)
+            if snapshot.final or (deadline_s is not None and time.monotonic() >= deadline_s):
+                return snapshot
+            time.sleep(POLL_S)
+
+    def cancel(self) -> None:
+        """Stop what is not finished and wait until nothing of it is left."""
+        self._actor.cancel.remote()
+        try:
+            self.wait(CANCEL_TIMEOUT_S)
+        except ActorError:
+            return  # dead already: snapshot() has swept
+
+    def close(self) -> None:
+        """End the job; cancels it when it still runs. Harmless when called twice."""
+        import ray
+
+        if self._closed:
+            return
+        try:
+            if not self.snapshot().final:
+                self.cancel()
+        except ActorError:
+            pass  # it is dead already, which is what close wants
+        self._closed = True
+        ray.kill(self._actor, no_restart=True)
+        self._sweep()
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _sweep(self) -> None:
+        """Remove partial files of videos that did not finish, for when the job could not do so itself."""
+        for task in self.tasks:
+            remove_partials(task.outputs)
+
+
+def connect(settings: Settings, address: str | None = None) -> None:
+    """Use the Ray that is connected already, the one at ``address`` or ``RAY_ADDRESS``, else start a private one.
+
+    A private Ray has no dashboard and a small object store, since pixels never enter it, and it never joins a cluster
+    that happens to run on this machine.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return
+    target = address or os.environ.get("RAY_ADDRESS")
+    logs = bool(os.environ.get("DUALFACE_DEBUG"))
+    if target:
+        ray.init(address=target, log_to_driver=logs, logging_level="ERROR")
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(
+        address="local",
+        num_cpus=settings.lane.cores * max(1, settings.lane.count) or cores(),
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        log_to_driver=logs,
+        logging_level="ERROR",
+    )

@@ -1,0 +1,132 @@
+"""VideoTask: one video of a job as it was requested; RateMeter: how fast it goes."""
+
+from __future__ import annotations
+
+import platform
+from collections import deque
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from dualface_ray.errors import DualfaceError
+from dualface_ray.frames import StreamInfo
+from dualface_ray.media import OutputPlan
+from dualface_ray.report.fingerprint import counted_settings, input_fingerprint
+from dualface_ray.report.progress import VideoProgress, VideoState
+from dualface_ray.report.run_report import ErrorRecord, InputRecord, RunReport
+from dualface_ray.settings import Settings
+
+_LIBRARIES = (
+    "dualface-ray",
+    "ray",
+    "av",
+    "numpy",
+    "opencv-python-headless",
+    "onnxruntime",
+    "tensorrt",
+    "PyNvVideoCodec",
+    "cupy-cuda13x",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoTask:
+    """One input, its outputs and what is known about it before anything runs."""
+
+    index: int
+    source: Path
+    outputs: OutputPlan
+    fingerprint: str = ""
+    """Of the input and the settings that change the result; empty when the input cannot be read."""
+    state: VideoState = VideoState.WAITING
+    """SKIPPED when the same was done before, FAILED when the input cannot even be opened."""
+    error: DualfaceError | None = None
+    frames_estimate: int = 0
+    ring_bytes: int = 0
+    """What its frames take in a pool at once."""
+
+    @property
+    def stream_id(self) -> str:
+        """Name of the video's stream in every message of the job."""
+        return f"v{self.index:05d}"
+
+    def initial_progress(self) -> VideoProgress:
+        """The video before the job begins."""
+        return VideoProgress(
+            index=self.index,
+            source=str(self.source),
+            outputs=tuple(str(path) for path in self.outputs.videos),
+            state=self.state,
+            frames_total=self.frames_estimate,
+            error=str(self.error) if self.error else "",
+            error_code=self.error.code if self.error else "",
+        )
+
+
+def input_record(source: Path, info: StreamInfo | None = None) -> InputRecord:
+    """What a report says of its input; as much as can be found out."""
+    try:
+        size, content = source.stat().st_size, input_fingerprint(source)
+    except (OSError, DualfaceError):
+        size, content = 0, ""
+    record = InputRecord(path=str(source), size_bytes=size, fingerprint=content)
+    if info is None:
+        return record
+    shown = {"codec": info.codec, "width_px": info.display_width_px, "height_px": info.display_height_px}
+    return record.model_copy(update={**shown, "rate": str(info.average_rate)})
+
+
+def write_failure(task: VideoTask, error: DualfaceError, settings: Settings, attempts: int = 1) -> None:
+    """Leave the report of a video that failed, with its cause.
+
+    Raises:
+        OutputError: not even that can be written.
+    """
+    RunReport(
+        state=VideoState.FAILED,
+        input=input_record(task.source),
+        fingerprint=task.fingerprint,
+        settings=counted_settings(settings),
+        attempts=attempts,
+        versions=versions(),
+        error=ErrorRecord.of(error),
+    ).save(task.outputs.report)
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package and of the libraries a result depends on; those that are not installed are left out."""
+    installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
+    known = {name: installed[name.lower()] for name in _LIBRARIES if name.lower() in installed}
+    return {"python": platform.python_version(), **known}
+
+
+class RateMeter:
+    """Frames per second over the last ``window_s`` seconds.
+
+    Args:
+        window_s: length of the window in seconds.
+    """
+
+    def __init__(self, window_s: float = 5.0) -> None:
+        self._window_s = window_s
+        self._marks: deque[tuple[float, int]] = deque()
+        self._first_s: float | None = None
+        self._last_s = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """From the first mark to the last."""
+        return 0.0 if self._first_s is None else self._last_s - self._first_s
+
+    def push(self, now_s: float, frames: int) -> float:
+        """Take a mark (monotonic seconds, frames so far) and return the rate; a count that falls starts afresh."""
+        if self._marks and frames < self._marks[-1][1]:
+            self._marks.clear()
+        if self._first_s is None:
+            self._first_s = now_s
+        self._last_s = now_s
+        self._marks.append((now_s, frames))
+        while len(self._marks) > 2 and now_s - self._marks[0][0] > self._window_s:
+            self._marks.popleft()
+        (begin_s, begin), (end_s, end) = self._marks[0], self._marks[-1]
+        return (end - begin) / (end_s - begin_s) if end_s > begin_s else 0.0

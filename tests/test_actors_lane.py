@@ -1,0 +1,126 @@
+"""A whole lane in one process: real files through the three services."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import pytest
+from in_process import InProcessLane, job_for
+
+from dualface_ray.report import VideoState, read_report, read_tracks
+from dualface_ray.settings import resolve
+
+pytestmark = pytest.mark.usefixtures("models")
+
+
+def frames_of(path: Path) -> list[int]:
+    with av.open(str(path)) as container:
+        return [frame.pts for frame in container.decode(video=0) if frame.pts is not None]
+
+
+def test_a_video_goes_through_complete(talk: Path, tmp_path: Path) -> None:
+    settings = resolve()
+    job = job_for(talk, tmp_path, settings)
+    with InProcessLane(settings) as lane:
+        status = lane.run(job)
+        assert status.error is None
+        assert status.state is VideoState.DONE
+    (video,) = job.outputs.videos
+    source, made = frames_of(talk), frames_of(video)
+    assert len(made) == len(source) == status.frames_done
+    with av.open(str(talk)) as a, av.open(str(video)) as b:
+        ratio = b.streams.video[0].time_base / a.streams.video[0].time_base
+        assert [p - source[0] for p in source] == [p * ratio for p in made]
+        assert (b.streams.video[0].width, b.streams.video[0].height) == (1920, 1080)
+        assert len(b.streams.audio) == 1
+    report = read_report(job.outputs.report)
+    assert report.state is VideoState.DONE
+    assert report.frames.frames_in == report.frames.frames_out == len(source)
+    assert set(report.latency_s) == {"detect", "decide", "encode", "total"}
+    tracks = read_tracks(job.outputs.tracks)
+    assert len(tracks) == len(source)
+    assert (tracks.states == 0).mean() > 0.95, "both persons are in plain view"
+    left, right = tracks.boxes_px[:, 0], tracks.boxes_px[:, 1]
+    assert (left[:, 2] < right[:, 0]).all(), "A stays the person on the left"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in job.outputs.files)
+
+
+def test_two_runs_give_the_same_tracks(talk: Path, tmp_path: Path) -> None:
+    settings = resolve()
+    tracks = []
+    for name, chunk in (("one", 16), ("two", 5)):
+        job = job_for(talk, tmp_path / name, resolve(chunk_frames=chunk))
+        with InProcessLane(resolve(chunk_frames=chunk)) as lane:
+            assert lane.run(job).state is VideoState.DONE
+        tracks.append(job.outputs.tracks.read_text())
+    assert tracks[0] == tracks[1], "what is decided depends on the content alone, not on the size of the messages"
+    assert settings.lane.chunk_frames == 16
+
+
+def test_separate_makes_two_files(talk: Path, tmp_path: Path) -> None:
+    settings = resolve(layout="separate")
+    job = job_for(talk, tmp_path, settings)
+    with InProcessLane(settings) as lane:
+        assert lane.run(job).state is VideoState.DONE
+    assert [path.name for path in job.outputs.videos] == ["talk.A.mp4", "talk.B.mp4"]
+    assert len(frames_of(job.outputs.videos[0])) == len(frames_of(job.outputs.videos[1]))
+
+
+def test_two_videos_at_once_do_not_touch_each_other(talk: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(talk.read_bytes()[:2000])
+    settings = resolve()
+    good, bad = job_for(talk, tmp_path / "out", settings), job_for(broken, tmp_path / "out", settings, "v1")
+    with InProcessLane(settings) as lane:
+        lane.start(bad)
+        lane.start(good)
+        failed, done = lane.wait(bad), lane.wait(good)
+    assert done.state is VideoState.DONE
+    assert failed.state is VideoState.FAILED
+    assert str(broken) in str(failed.error)
+    assert "\n" not in str(failed.error)
+    assert not any(path.exists() for path in bad.outputs.files)
+
+
+def test_a_cancelled_video_leaves_nothing(talk: Path, tmp_path: Path) -> None:
+    settings = resolve()
+    job = job_for(talk, tmp_path / "out", settings)
+    with InProcessLane(settings) as lane:
+        lane.start(job)
+        lane.encoder.cancel(job.key)
+        assert lane.wait(job).state is VideoState.FAILED
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_disk_that_fills_up_is_one_clear_line(talk: Path, tmp_path: Path) -> None:
+    settings = resolve(min_free_disk_bytes=1 << 60)
+    job = job_for(talk, tmp_path / "out", settings)
+    with InProcessLane(settings) as lane:
+        status = lane.run(job)
+    assert status.state is VideoState.FAILED
+    assert "free" in str(status.error)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_small_pool_makes_the_second_video_wait(talk: Path, tmp_path: Path) -> None:
+    """Both need more than half of the pool: they run one after the other, and both complete."""
+    settings = resolve()
+    slot = 640 * 360 * 3 // 2
+    jobs = [job_for(talk, tmp_path / name, settings, name) for name in ("v0", "v1")]
+    with InProcessLane(settings, pool_bytes=settings.quota_frames(30) * (slot + 256) * 3 // 2) as lane:
+        for job in jobs:
+            lane.start(job)
+        assert [lane.wait(job).state for job in jobs] == [VideoState.DONE, VideoState.DONE]
+
+
+def test_the_report_is_json_a_machine_can_read(talk: Path, tmp_path: Path) -> None:
+    settings = resolve()
+    job = job_for(talk, tmp_path, settings)
+    with InProcessLane(settings) as lane:
+        lane.run(job)
+    report = json.loads(job.outputs.report.read_text())
+    assert report["state"] == "done"
+    assert report["fingerprint"] == job.fingerprint
+    assert report["frames"]["detected"] < report["frames"]["in"] / 3, "3 Hz of 30 frames and little more"
