@@ -137,7 +137,7 @@ def test_a_slow_drift_is_smooth(step: float) -> None:
     for n in range(24):
         rect = (40 + n * step, 20.3, 110 + n * step, 90.3)
         tile = compositor.compose(info, [slot], [one_tile(rect, 126, 126)])[0][0][:126].astype(float)
-        tile = np.maximum(tile - 44, 0)
+        tile = np.maximum(tile - 90, 0)  # the flanks, not the faint skirt where rounding moves contours
         centres.append((tile.sum(axis=0) * (np.arange(126) + 0.5)).sum() / tile.sum())
     moves = -np.diff(centres)
     assert moves.min() > 0
