@@ -135,7 +135,7 @@ class Director:
             step = self._identity.advance()
             if isinstance(step, Ask):
                 asks.append(step)
-            elif step is Progress.MOVED:
+            elif step is Progress.DUE:
                 frames += self._give_out()
             else:
                 break

@@ -28,8 +28,8 @@ from dualface_ray.settings import Settings
 class Progress(Enum):
     """What became of one step of the session."""
 
-    MOVED = "moved"
-    """The frontier moved: more frames may be due."""
+    DUE = "due"
+    """Frames must be shown now: ``window`` holds them, ``show`` lets the session go on."""
     STARVED = "starved"
     """Nothing can be done before more frames, an answer or the end arrives."""
 
@@ -72,7 +72,9 @@ class IdentityState:
     probes: list[Probe] = field(default_factory=list)
     """What the open question for embeddings is about."""
     deciding: bool = False
-    """The frontier's tracks wait for the answer to that question."""
+    """Names wait for the answer to that question."""
+    settled: bool = False
+    """What is due has been decided as well as it can be."""
     next_ask: int = 0
     asked_faces: int = 0
     """Embeddings asked for so far."""
@@ -173,11 +175,21 @@ class IdentitySession:
         s = self.state
         if s.deciding:
             s.deciding = False
-            return self._decide(may_probe=False)
+            self._decide(may_probe=False)
         while True:
             step = self._examine_next()
-            if step is not None:
+            if isinstance(step, Ask):
                 return step
+            if step:
+                continue
+            ended = s.finished and not s.queue
+            if s.taken - s.shown > s.lookahead or (ended and s.taken > s.shown):
+                if not s.settled:
+                    s.settled = True
+                    ask = self._decide(may_probe=True)
+                    if ask is not None:
+                        return ask
+                return Progress.DUE
             if not s.queue:
                 return Progress.STARVED
             self._take(s.queue.pop(0))
@@ -192,8 +204,8 @@ class IdentitySession:
         if fact.flags & FrameFlag.CUT_CANDIDATE and not first:
             s.candidates.append(fact.frame_index)
 
-    def _examine_next(self) -> Ask | Progress | None:
-        """Examine the next frame whose faces are known; None = wait for more frames."""
+    def _examine_next(self) -> Ask | bool:
+        """Examine the next frame whose faces are known (True); False = wait for more frames."""
         s = self.state
         ended = s.finished and not s.queue
         while s.candidates and (ended or s.taken >= s.candidates[0] + s.cutter.wait_frames):
@@ -206,7 +218,7 @@ class IdentitySession:
         if target < 0:
             if s.taken - s.frontier >= s.gap or (ended and s.taken > s.frontier):
                 return self._force(limit if limit > s.frontier else s.taken)
-            return None
+            return False
         cut = min((f for f in s.cuts if f <= target), default=-1)
         # The last frame of a shot ends its tracks exactly; within a shot, content decides.
         wanted = [cut - 1] if cut >= 0 else self._closer(target)
@@ -215,9 +227,9 @@ class IdentitySession:
             wanted = wanted[1::2]
         if wanted and s.frontier > s.shown - 1 and s.examined:
             return self._ask_faces(wanted)
-        return self._examine(target, s.waiting.pop(target))
+        return self._examine(target, s.waiting.pop(target)) or True
 
-    def _force(self, frame: int) -> Ask | Progress:
+    def _force(self, frame: int) -> Ask | bool:
         """The longest gap is reached: look at this frame, or go on blind when that was tried or is too dear."""
         s = self.state
         near_end = s.finished and frame - s.frontier <= 2 and s.examined > 0
@@ -225,9 +237,9 @@ class IdentitySession:
             return self._ask_faces([frame])
         self._close_shots(frame)
         self._reach(frame)
-        return self._decide(may_probe=False)
+        return True
 
-    def _examine(self, frame: int, faces: Faces) -> Ask | Progress:
+    def _examine(self, frame: int, faces: Faces) -> Ask | None:
         s = self.state
         self._close_shots(frame)
         t_s = self._time(frame)
@@ -255,10 +267,12 @@ class IdentitySession:
         s.waiting = {f: faces for f, faces in s.waiting.items() if f > frame}
         s.cutter.forget(min([frame, *s.candidates]))
 
-    def _decide(self, may_probe: bool) -> Ask | Progress:
+    def _decide(self, may_probe: bool) -> Ask | None:
+        """Name tracks; tracks that are about to be shown (``settled``) cannot wait for more evidence."""
         s = self.state
         may_probe = may_probe and self.settings.identity.reid != "off"
-        asked = s.tracker.decide(self.settings, self.due(), may_probe)
+        deadline = self.due() if s.settled else s.shown
+        asked = s.tracker.decide(self.settings, deadline, may_probe)
         if may_probe:
             s.probes = s.tracker.probes_wanted(asked, s.shown, self.settings)
             if s.probes:
@@ -268,9 +282,9 @@ class IdentitySession:
                 s.asked_faces += len(s.probes)
                 return Ask(s.open_embed, embed=tuple(p.crop for p in s.probes))
             if asked:
-                s.tracker.decide(self.settings, self.due(), may_probe=False)
+                s.tracker.decide(self.settings, deadline, may_probe=False)
         s.tracker.replace(self.settings)
-        return Progress.MOVED
+        return None
 
     # --- questions -------------------------------------------------------------------------------------------
     def _closer(self, target: int) -> list[int]:
@@ -330,6 +344,7 @@ class IdentitySession:
                 s.last_knots[name] = last[-1]
         del s.frames[: upto - s.shown]
         s.shown = upto
+        s.settled = False
         s.tracker.forget(upto)
 
     def take_events(self) -> tuple[IdentityEvent, ...]:
