@@ -23,9 +23,9 @@ from dualface_ray.frames.signature import BLOCKS
 
 Signature = npt.NDArray[np.uint8]
 
-_CONTRAST_MIN, _CONTRAST_MAX = 16.0, 48.0
+_CONTRAST_MIN, _CONTRAST_MAX = 8.0, 48.0
 """Standard deviation of the block means, in levels, between which a difference counts relative to the contrast: a cut
-in a dark scene moves few levels. Below 16 noise would count, above 48 nothing is gained."""
+in a dark scene moves few levels. Below 8 noise would count, above 48 nothing is gained."""
 _HISTOGRAM_UNIT = 0.3
 """Share of points that change their histogram bin; weighs as much as luma blocks that moved by half the contrast."""
 
