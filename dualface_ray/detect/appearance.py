@@ -114,15 +114,16 @@ def _histogram(
     bin, or with ``wrap`` for the first.
     """
     n = len(place)
-    at = place.reshape(n, -1) * _BINS - 0.5
+    cells = int(np.prod(place.shape[1:]))
+    at = place.reshape(n, cells) * _BINS - 0.5
     if not wrap:
         at = np.clip(at, 0.0, _BINS - 1.0)
     distance = np.abs(at[:, :, None] - np.arange(_BINS))
     if wrap:
         distance = np.minimum(distance, _BINS - distance)
     share = np.maximum(0.0, 1.0 - distance)
-    total = np.matmul(weight.reshape(n, 1, -1), share)[:, 0]
-    return np.asarray(np.sqrt(total / at.shape[1]))
+    total = np.matmul(weight.reshape(n, 1, cells), share)[:, 0]
+    return np.asarray(np.sqrt(total / cells))
 
 
 def _edges(luma: F32, seen: Mask) -> npt.NDArray[np.float64]:

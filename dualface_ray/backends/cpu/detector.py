@@ -42,6 +42,7 @@ class CpuDetector:
                 remedy="Leave detect.model_path empty to use the registered model.",
             )
         self._input_name = str(inputs[0].name)
+        self._tensor = np.empty((0,), np.float32)
         self._closed = False
 
     @property
@@ -63,7 +64,7 @@ class CpuDetector:
         results: dict[int, Faces] = {}
         for shape in sorted({(box.input_height_px, box.input_width_px) for box in boxes}):
             members = [i for i, box in enumerate(boxes) if (box.input_height_px, box.input_width_px) == shape]
-            tensor = np.empty((len(members), 3, *shape), np.float32)
+            tensor = self._buffer((len(members), 3, *shape))
             for row, index in enumerate(members):
                 letterboxed_rgb(batch[index].slot, batch[index].info, boxes[index], tensor[row])
             maps = self._infer(tensor)
@@ -79,6 +80,13 @@ class CpuDetector:
         """Free everything; harmless when called twice."""
         self._closed = True
         self._session = None
+
+    def _buffer(self, shape: tuple[int, ...]) -> F32:
+        """Memory for an input, kept from call to call: fresh pages cost as much as the picture's colours."""
+        size = int(np.prod(shape))
+        if self._tensor.size < size:
+            self._tensor = np.empty((size,), np.float32)
+        return self._tensor[:size].reshape(shape)
 
     def _infer(self, tensor: F32) -> list[F32]:
         try:
