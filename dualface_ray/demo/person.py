@@ -133,7 +133,7 @@ def _open_mouth(face: FaceImage, amount: float) -> U8:
 def _paint_body(skin: tuple[int, int, int], style: int) -> tuple[U8, U8, tuple[float, float]]:
     """Neck, shoulders and torso: colours, alpha and the neck point."""
     unit = float(FACE_HEIGHT_PX)
-    width, height = round(2.7 * unit), round(4.6 * unit)
+    width, height = round(2.7 * unit), round(7 * unit)
     cx, top = width / 2, 0.28 * unit
     xs, ys = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     down = (ys - top) / unit
@@ -149,7 +149,7 @@ def _paint_body(skin: tuple[int, int, int], style: int) -> tuple[U8, U8, tuple[f
     mix = _pattern(pattern, xs, ys, unit)[..., None]
     colour += mix * (np.array(second, np.float32) - colour)
     # Light from the upper left, rounder towards the arms, with folds.
-    folds = cv2.resize(rng.normal(0, 1, (24, 12)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    folds = cv2.resize(rng.normal(0, 1, (36, 12)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     shade = 1.03 - 0.42 * aside**3 - 0.08 * (xs - cx) / half + 0.035 * folds
     arm = np.exp(-(((aside - 0.70) / 0.02) ** 2)) * np.clip((down - 0.75) / 0.5, 0, 1)
     colour *= np.clip(shade - 0.25 * arm, 0.25, 1.2)[..., None]

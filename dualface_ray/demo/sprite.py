@@ -102,9 +102,8 @@ class Sprite:
         warped = cv2.warpAffine(luma, move, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
         value, alpha = cv2.split(warped)
         _over(canvas.luma[y0:y1, x0:x1], value, alpha)
-        # Chroma samples lie in the middle of 2x2 pixels: the map is the same, seen from halved coordinates.
-        half = affine.copy()
-        half[:, 2] = (affine[:, 0] * 0.5 + affine[:, 1] * 0.5 + affine[:, 2] - 0.5) / 2 - (x0 // 2, y0 // 2)
+        half = halved(affine)
+        half[:, 2] -= (x0 // 2, y0 // 2)
         warped = cv2.warpAffine(chroma, half, ((x1 - x0) // 2, (y1 - y0) // 2), flags=cv2.INTER_LINEAR)
         _over(canvas.chroma[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2], warped[..., :2], warped[..., 2:])
 
@@ -153,6 +152,13 @@ class Shadow:
 def _over(below: U8, value: U8, alpha: U8) -> None:
     """Draw premultiplied values over what lies below, in place."""
     below[:] = cv2.add(value, cv2.multiply(below, cv2.bitwise_not(alpha), scale=1 / 255))
+
+
+def halved(affine: Affine) -> Affine:
+    """The same map for planes of half the size, whose samples lie in the middle of 2x2 pixels."""
+    half: Affine = affine.copy()
+    half[:, 2] = (affine[:, 0] * 0.5 + affine[:, 1] * 0.5 + affine[:, 2] - 0.5) / 2
+    return half
 
 
 def covered(width: int, height: int, affine: Affine, to_width: int, to_height: int) -> tuple[int, int, int, int] | None:

@@ -12,7 +12,7 @@ from dualface_ray.demo.faces import FACE_HEIGHT_PX
 from dualface_ray.demo.person import MOUTH_LEVELS, Person
 from dualface_ray.demo.room import OVERSCAN, paint_room
 from dualface_ray.demo.scene import PHOTO, Camera, Look, Pose
-from dualface_ray.demo.sprite import U8, Affine, Canvas, Sprite, to_planes
+from dualface_ray.demo.sprite import U8, Affine, Canvas, Sprite, halved, to_planes
 from dualface_ray.demo.truth import Box, TruthFace
 
 _SAMPLES = 10  # per axis: visibility is counted on the points of this grid that lie inside the face's ellipse
@@ -32,7 +32,7 @@ class Stage:
         self._people = people
         self._size = width_px, height_px
         self._seed = seed
-        self._rooms: dict[int, U8] = {}
+        self._rooms: dict[int, tuple[U8, U8]] = {}
         self._still: tuple[Camera, tuple[U8, U8]] | None = None
         self._canvas = Canvas.empty(width_px, height_px)
         self._noise: list[U8] = []
@@ -111,17 +111,22 @@ class Stage:
             return self._still[1]
         width, height = self._size
         if camera.room not in self._rooms:
-            self._rooms[camera.room] = paint_room(width, height, self._seed * 97 + camera.room)
-        room = self._rooms[camera.room]
+            self._rooms[camera.room] = to_planes(paint_room(width, height, self._seed * 97 + camera.room))
+        luma, chroma = self._rooms[camera.room]
         zoom = 1 + (camera.zoom - 1) * 0.6  # the wall is farther away than the people
         side = -1 if camera.mirror else 1
-        centre = np.array([room.shape[1] / 2, room.shape[0] / 2])
+        centre = np.array([luma.shape[1] / 2, luma.shape[0] / 2])
         limit = (OVERSCAN * zoom - 1) / 2
         dx, dy = (max(-limit * s, min(limit * s, d * height)) for s, d in ((width, camera.dx), (height, camera.dy)))
         scale = np.array([[zoom * side, 0.0], [0.0, zoom]])
         offset = np.array([width / 2 + dx, height / 2 + dy]) - scale @ centre
-        view = cv2.warpAffine(room, np.column_stack((scale, offset)), (width, height), borderMode=cv2.BORDER_REFLECT)
-        planes = to_planes(np.asarray(view, np.uint8))
+        move = np.column_stack((scale, offset))
+        planes = (
+            np.asarray(cv2.warpAffine(luma, move, (width, height), borderMode=cv2.BORDER_REFLECT), np.uint8),
+            np.asarray(
+                cv2.warpAffine(chroma, halved(move), (width // 2, height // 2), borderMode=cv2.BORDER_REFLECT), np.uint8
+            ),
+        )
         self._still = (camera, planes)
         return planes
 
