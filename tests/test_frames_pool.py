@@ -146,6 +146,14 @@ def test_tickets_rings_and_streams_must_belong_together(pool):
             pass
 
 
+def test_a_frame_in_writing_has_no_ticket(pool):
+    info = info_of("a")
+    ring = pool.open_stream("a", 0, info, 4)
+    pool.begin_write(ring, 0)
+    forged = FrameTicket(ring.pool_id, 0, int(pool.arena.generations[0]), 0, 0)
+    assert not PoolReader(pool.arena).fresh(forged, ring)
+
+
 def test_a_full_pool_says_how_much_there_is(pool):
     info = info_of("big", 256, 160)
     assert pool.fits(info, 4)
