@@ -129,6 +129,17 @@ def demo(
     _finish(guarded(lambda: run_demo(request, as_json=as_json, quiet=quiet), as_json=as_json))
 
 
+@app.command("inspect")
+def inspect_command(
+    tracks: Annotated[Path, typer.Argument(metavar="TRACKS", help="A .tracks.jsonl that a finished run wrote.")],
+    as_json: _Json = False,
+) -> None:
+    """Say who was where in a finished video: sums, a timeline, the decisions of identity."""
+    from dualface_ray.cli.inspect import inspect_tracks
+
+    _finish(guarded(lambda: inspect_tracks(tracks, as_json=as_json), as_json=as_json))
+
+
 @app.command()
 def probe(as_json: _Json = False) -> None:
     """Say what this machine has: cores, memory, shared memory, cards."""

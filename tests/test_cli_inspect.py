@@ -1,0 +1,101 @@
+"""``dualface inspect`` tells what a tracks file holds, and refuses what is none."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import pytest
+
+from dualface_ray.cli.app import execute
+from dualface_ray.cli.inspect import facts, timeline
+from dualface_ray.report import (
+    EventRecord,
+    InputRecord,
+    RunReport,
+    VideoState,
+    read_tracks,
+)
+
+BOX = [10.0, 10.0, 60.0, 80.0]
+
+
+def write_tracks(path, a: str, b: str, cuts: tuple[int, ...] = ()) -> None:
+    """One letter per frame: d(etected), p(redicted) or a(bsent)."""
+    names = {"d": "detected", "p": "predicted", "a": "absent"}
+    head = {"schema": 1, "source": "talk.mp4", "width": 1280, "height": 720}
+    lines = [json.dumps({**head, "time_base": "1/30000", "persons": ["A", "B"]})]
+    for index, states in enumerate(zip(a, b, strict=True)):
+        faces = {
+            person: {"box": None if state == "a" else BOX, "state": names[state], "score": 0.9}
+            for person, state in zip("AB", states, strict=True)
+        }
+        lines.append(
+            json.dumps(
+                {
+                    "frame": index,
+                    "pts": index * 1001,
+                    "time": float(Fraction(index * 1001, 30000)),
+                    "shot": sum(index >= cut for cut in cuts),
+                    "faces": faces,
+                    "crops": {"A": BOX, "B": BOX},
+                }
+            )
+        )
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_sums_and_timeline(tmp_path, capfd):
+    path = tmp_path / "talk.tracks.jsonl"
+    write_tracks(path, "d" * 300, "d" * 150 + "p" * 30 + "a" * 120, cuts=(200,))
+    tracks = read_tracks(path)
+    sums = facts(tracks)
+    assert sums["persons"]["B"] == {"detected": 0.5, "predicted": 0.1, "absent": 0.4}
+    assert (sums["frames"], sums["shots"]) == (300, 2)
+    rows, cuts = timeline(tracks, columns=10)
+    assert rows == ["##########", "#####~...."]
+    assert cuts == "      |   "
+    assert execute(["inspect", str(path)]) == 0
+    out = capfd.readouterr().out
+    assert "talk.mp4, 1280x720, 300 frames, 9.98 s, 2 shots" in out
+    assert "detected 50.0 %, predicted 10.0 %, absent 40.0 %" in out
+
+
+def test_one_lost_frame_is_not_lost_in_the_timeline(tmp_path):
+    path = tmp_path / "x.tracks.jsonl"
+    write_tracks(path, "d" * 5000, "d" * 2500 + "a" + "d" * 2499)
+    rows, _ = timeline(read_tracks(path))
+    assert rows[1].count(".") == 1
+    assert rows[0] == "#" * 72
+
+
+def test_events_come_from_the_report_beside_it(tmp_path, capfd):
+    path = tmp_path / "talk.tracks.jsonl"
+    write_tracks(path, "ddd", "dda")
+    event = EventRecord(frame=2, time=0.067, kind="left", person="B", detail={"side": "right\x1b[31m"})
+    report = RunReport(state=VideoState.DONE, input=InputRecord(path="talk.mp4"), events=(event,))
+    (tmp_path / "talk.report.json").write_bytes(report.to_json())
+    assert execute(["inspect", str(path), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["events"][0]["kind"] == "left"
+    assert execute(["inspect", str(path)]) == 0
+    out = capfd.readouterr().out
+    assert "0.07 s, frame 2: left B (side=right" in out
+    assert "\x1b" not in out
+    (tmp_path / "talk.report.json").write_text("{}")
+    assert execute(["inspect", str(path)]) == 0
+
+
+def test_a_video_without_frames(tmp_path, capfd):
+    path = tmp_path / "talk.tracks.jsonl"
+    write_tracks(path, "", "")
+    assert execute(["inspect", str(path)]) == 0
+    assert "0 frames" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["", "{}", "null\n", "\x00\x01", '{"schema": 99}\n', "[1]\n"])
+def test_other_files_are_one_line(tmp_path, text, capfd):
+    path = tmp_path / "x.tracks.jsonl"
+    path.write_text(text)
+    assert execute(["inspect", str(path)]) == 1
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
