@@ -80,6 +80,7 @@ class Camera:
     def take(self, aims: Sequence[Aim], count: int) -> list[Rect]:
         """Crops of the first ``count`` frames; the aims after them are the known future."""
         rects: list[Rect] = []
+        aims = self._ready_for(aims)
         while len(rects) < count:
             at = len(rects)
             shot = aims[at].shot
@@ -246,6 +247,18 @@ class Camera:
             elif back_s - aims[k].t_s < c.RETURN_LEAD_S:
                 modes[k] = "free"
         return modes
+
+    @staticmethod
+    def _ready_for(aims: Sequence[Aim]) -> list[Aim]:
+        """The aims, with the first box after an absence valid ENTRY_LEAD_S earlier: the camera is there in time."""
+        ready = list(aims)
+        for k in range(len(aims) - 2, -1, -1):
+            box, later = ready[k].box, ready[k + 1]
+            if box is None and later.box is not None and aims[k].shot == later.shot:
+                first = next(aim for aim in aims[k + 1 :] if aim.box is not None)
+                if first.t_s - aims[k].t_s <= c.ENTRY_LEAD_S:
+                    ready[k] = Aim(aims[k].t_s, aims[k].shot, later.box, later.union)
+        return ready
 
     def _path(self, times: Sequence[float], string: list[list[float]], tau_s: float) -> F64:
         """The least-jerk path along the string, its last value held for PADDING_S beyond the look-ahead."""

@@ -20,6 +20,8 @@ UNION_FILL = 0.8
 """Both persons' faces together fill at most this share of a tile while they cannot be told apart."""
 RETURN_LEAD_S = 1.0
 """The camera may begin to move this long before somebody comes back."""
+ENTRY_LEAD_S = 0.12
+"""A tile is ready for somebody this long before the first sight: detectors find a face a little late."""
 MIN_CROP_FACES = 1.25
 """A crop is never lower than this many face heights."""
 BLOCK_FRAMES = 16

@@ -149,7 +149,7 @@ class Director:
         tracked, times = self._identity.window()
         crops = []
         for person, camera in enumerate(self._cameras):
-            aims = [_aim(frame, t_s, person) for frame, t_s in zip(tracked, times, strict=True)]
+            aims = [self._aim(frame, t_s, person) for frame, t_s in zip(tracked, times, strict=True)]
             crops.append(camera.take(aims, count))
         directed = [
             DirectedFrame(frame, self._plan(frame, (crops[0][k], crops[1][k])))
@@ -157,6 +157,20 @@ class Director:
         ]
         self._identity.show(tracked[count - 1].frame_index)
         return directed
+
+    def _aim(self, frame: TrackedFrame, t_s: float, person: int) -> Aim:
+        """What a person's tile should show: that person, or both while the names are in doubt and both fit in."""
+        mine = (frame.b if person else frame.a).box_px
+        if frame.certain:
+            return Aim(t_s, frame.shot, mine)
+        boxes = [track.box_px for track in (frame.a, frame.b) if track.box_px is not None]
+        if not boxes:
+            return Aim(t_s, frame.shot, None)
+        union = _union(boxes)
+        high = max(union[3] - union[1], (union[2] - union[0]) / self._shape.aspect)
+        if high > self._shape.most and mine is not None:
+            return Aim(t_s, frame.shot, mine)
+        return Aim(t_s, frame.shot, union, union=True)
 
     def _plan(self, frame: TrackedFrame, crops: tuple[Rect, Rect]) -> FramePlan:
         s = self._state
@@ -215,16 +229,6 @@ class Director:
                 f"the saved session has version {version!r}, not {STATE_VERSION}", where="session state"
             )
         return cls(settings, info, state.identity.lookahead, state)
-
-
-def _aim(frame: TrackedFrame, t_s: float, person: int) -> Aim:
-    mine = frame.b if person else frame.a
-    if frame.certain:
-        return Aim(t_s, frame.shot, mine.box_px)
-    boxes = [track.box_px for track in (frame.a, frame.b) if track.box_px is not None]
-    if not boxes:
-        return Aim(t_s, frame.shot, None)
-    return Aim(t_s, frame.shot, _union(boxes), union=True)
 
 
 def _union(boxes: Sequence[Box]) -> Box:

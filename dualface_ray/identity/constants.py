@@ -82,6 +82,14 @@ CUT_DESCRIPTOR_SCALE = 1.6
 """Across a cut light and angle change: descriptors say less."""
 CROSS_DESCRIPTOR_SCALE = 1.3
 EMBED_EVIDENCE_CAP = 9.0
+PRESENCE_EVIDENCE = 3.0
+"""In a video of two people a new face is the missing one, unless appearance objects, in nats ..."""
+PRESENCE_STRANGERS = 0.5
+"""... but less so once strangers were seen, or when there are more faces than missing people."""
+PROBE_ROUNDS = 4
+"""Questions about one track at most."""
+PROBE_EVERY_S = 0.6
+"""Time between two questions about one track."""
 RECHECK_S = 2.0
 """A face taken for a bystander is looked at again after this while somebody is missing."""
 RECHECKS = 3

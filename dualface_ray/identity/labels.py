@@ -33,7 +33,8 @@ def judge(
 
     The margin of a track is the lead of the best joint labelling over the best one that labels this track otherwise.
     """
-    presence = 0.3 if strangers_seen else 1.5  # in a video of two people a new face is likely the missing one
+    crowded = strangers_seen or len(undecided) > len(free)
+    presence = c.PRESENCE_STRANGERS if crowded else c.PRESENCE_EVIDENCE
     table = [
         [evidence(track, person, settings, now_s, track.shot != person.last_shot) for person in free]
         for track in undecided
@@ -77,6 +78,7 @@ def principal_order(tracks: Sequence[Track]) -> list[Track]:
     def weight(track: Track) -> tuple[float, int]:
         alive = c.STATIC_PENALTY if track.roam < c.STATIC_WIDTHS and track.hits >= 2 else 1.0
         dwell = min(track.hits, 6) ** 0.5
-        return alive * dwell * track.last.score * math.exp(track.motion.log_h * 0.5), -track.track_id
+        score = sum(sight.score for sight in track.sights) / len(track.sights)
+        return alive * dwell * score * math.exp(track.motion.log_h), -track.track_id
 
     return sorted(tracks, key=weight, reverse=True)

@@ -32,6 +32,9 @@ class Knot:
     vy: float
     shot: int
     ended: str = ""
+    since: int = -2
+    """For a track's first sight: the last examined frame without it (-1 = none); -2 for every other sight."""
+    after_miss: bool = False
 
 
 @dataclass(slots=True)
@@ -57,6 +60,8 @@ def knots_of(tracker: Tracker, name: str, shown: Knot | None) -> list[Knot]:
         for sight in track.sights:
             if sight.frame > after:
                 knot = _knot(sight, track.shot)
+                if sight.frame == track.born:
+                    knot.since = track.since
                 if sight is last and (track.closed or track.missed_from >= 0):
                     knot.ended = track.closed or ("left" if tracker.edge_of(track) else "missed")
                 known = found.get(sight.frame)
@@ -68,7 +73,7 @@ def knots_of(tracker: Tracker, name: str, shown: Knot | None) -> list[Knot]:
 
 
 def _knot(sight: Sight, shot: int) -> Knot:
-    return Knot(sight.frame, sight.t_s, sight.box, sight.score, sight.vx, sight.vy, shot)
+    return Knot(sight.frame, sight.t_s, sight.box, sight.score, sight.vx, sight.vy, shot, after_miss=sight.after_miss)
 
 
 def fill_overlaps(tracker: Tracker, knots: dict[str, list[Knot]]) -> None:
@@ -139,17 +144,19 @@ def person_track(path: Sequence[Knot], at: int, frame: Frame, max_predict_s: flo
         before = None
     if after is not None and after.shot != frame.shot:
         after = None
+    if after is not None and (before is None or before.ended == "left"):
+        entering = _entering(path, at, frame)
+        if entering is not None:
+            return entering
     if before is None:
-        if after is not None and after.t_s - t_s < c.CHANGE_SPACING_S and at == 0:
-            return _ABSENT
         return _ABSENT
     since = t_s - before.t_s
-    if after is not None:
+    if after is not None and before.ended != "left":
         gap = after.t_s - before.t_s
-        if gap <= c.INTERPOLATE_S and before.ended != "left":
-            w = since / gap
+        w = since / gap
+        if gap <= c.INTERPOLATE_S and before.ended in ("", "cut") and not after.after_miss:
             return PersonTrack(PersonState.DETECTED, _mix(before, after, t_s), before.score * (1 - w) + after.score * w)
-        if gap <= max_predict_s and gap_widths(before.box, after.box) < 1.0 + 3.0 * gap and before.ended != "left":
+        if gap <= max_predict_s and gap_widths(before.box, after.box) < 1.0 + 3.0 * gap:
             fade = math.exp(-min(since, after.t_s - t_s) / c.SCORE_DECAY_S)
             return PersonTrack(PersonState.PREDICTED, _mix(before, after, t_s), before.score * fade)
     limit = c.LEFT_S if before.ended == "left" else max_predict_s
@@ -158,6 +165,23 @@ def person_track(path: Sequence[Knot], at: int, frame: Frame, max_predict_s: flo
     fade = math.exp(-since / c.SCORE_DECAY_S)
     state = PersonState.DETECTED if not before.ended and since <= 0.5 * c.INTERPOLATE_S else PersonState.PREDICTED
     return PersonTrack(state, _drift(before, t_s), before.score * fade)
+
+
+def _entering(path: Sequence[Knot], at: int, frame: Frame) -> PersonTrack | None:
+    """The box of somebody who has just come in, between the last frame without and the first sight; else None."""
+    first = path[at]
+    if first.since < -1 or first.t_s - frame.t_s > c.CHANGE_SPACING_S or 2 * frame.index <= first.since + first.frame:
+        return None
+    vx = vy = 0.0
+    if at + 1 < len(path) and path[at + 1].shot == first.shot:
+        later = path[at + 1]
+        dt = later.t_s - first.t_s
+        vx = 0.5 * (later.box[0] + later.box[2] - first.box[0] - first.box[2]) / dt
+        vy = 0.5 * (later.box[1] + later.box[3] - first.box[1] - first.box[3]) / dt
+    dt = frame.t_s - first.t_s
+    p = first.box
+    box = p[0] + vx * dt, p[1] + vy * dt, p[2] + vx * dt, p[3] + vy * dt
+    return PersonTrack(PersonState.PREDICTED, box, first.score * math.exp(dt / c.SCORE_DECAY_S))
 
 
 def uncertain_from(tracker: Tracker, due: int) -> list[int]:

@@ -37,6 +37,8 @@ class Sight:
     vx: float = 0.0
     vy: float = 0.0
     """Filtered velocity after this sight, px per second."""
+    after_miss: bool = False
+    """The track was looked for and not found since the sight before."""
 
 
 def look_distance(a: F32 | None, b: F32 | None) -> float | None:
@@ -57,6 +59,8 @@ class Track:
     motion: Motion
     born: int
     born_s: float
+    since: int = -1
+    """Last examined frame before ``born`` in which it was not there; -1 = none in this shot."""
     sights: list[Sight] = field(default_factory=list)
     """Those still of use; the last one is always there."""
     hits: int = 0
@@ -73,6 +77,7 @@ class Track:
     probes: list[F32] = field(default_factory=list)
     """Embeddings of this track's own sights."""
     probe_rounds: int = 0
+    probed_s: float = -math.inf
     missed_from: int = -1
     """First frame in which it was looked for and not found since the last sight; -1 = found."""
     closed: str = ""
@@ -108,6 +113,7 @@ class Track:
             self.first_x, self.first_y = x, y
         self.roam = max(self.roam, math.hypot(x - self.first_x, y - self.first_y) / max(self.motion.width, 1e-6))
         sight.vx, sight.vy = self.motion.vx, self.motion.vy
+        sight.after_miss = self.missed_from >= 0
         self.hits += 1
         self.missed_from = -1
         self.sights.append(sight)

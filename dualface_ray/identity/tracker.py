@@ -62,7 +62,9 @@ class Tracker:
     events: list[IdentityEvent] = field(default_factory=list)
     shot: int = 0
     frame: int = -1
+    """Last examined frame."""
     t_s: float = 0.0
+    shot_start: int = 0
     next_id: int = 0
     strangers_seen: bool = False
     ambiguous: bool = False
@@ -104,13 +106,14 @@ class Tracker:
         self.loose.clear()
         self.crossings.clear()
         self.shot += 1
+        self.shot_start = frame
         self._event(frame, "cut", "", detail)
 
     def step(self, frame: int, t_s: float, faces: Sequence[Sight], settings: Settings) -> None:
         """Take the faces of the next examined frame in."""
         first = self.frame < 0
         new_shot = not first and not any(t.shot == self.shot for t in self.tracks)
-        self.frame, self.t_s = frame, t_s
+        before, self.frame, self.t_s = self.frame, frame, t_s
         tracks = self.live()
         result = assign(tracks, faces, settings.identity.descriptor_scale)
         found: dict[int, int] = {}
@@ -133,7 +136,7 @@ class Tracker:
             if self._overlapped(face, faces):
                 self.loose.append(face)
             else:
-                self._begin(face, "start" if first else "cut" if new_shot else "")
+                self._begin(face, "start" if first else "cut" if new_shot else "", before)
         self._close_lost(settings)
 
     def _see(self, track: Track, face: Sight) -> None:
@@ -152,7 +155,7 @@ class Tracker:
         person.motion = replace(track.motion)
         person.remember(face)
 
-    def _begin(self, face: Sight, origin: str) -> None:
+    def _begin(self, face: Sight, origin: str, before: int) -> None:
         if not origin:
             open_here = any(
                 x.resolved < 0 and any(self._near_person(face, name) for name in x.persons) for x in self.crossings
@@ -160,6 +163,7 @@ class Tracker:
             origin = "crossing" if open_here else "entry"
         track = Track(self.next_id, self.shot, origin, Motion.start(face.t_s, face.box), face.frame, face.t_s)
         self.next_id += 1
+        track.since = before if before >= self.shot_start else -1
         track.see(face)
         self.tracks.append(track)
 
@@ -307,7 +311,8 @@ class Tracker:
         reid = settings.identity.reid
         hidden = track.origin == "crossing" and len(self.undecided()) == 1 and len(self.free()) > 1
         enough = verdict.margin >= settings.identity.decide_margin
-        if reid != "off" and ready and may_probe and track.probe_rounds < 2:
+        fresh = self.t_s - track.probed_s >= c.PROBE_EVERY_S
+        if reid != "off" and ready and may_probe and fresh and track.probe_rounds < c.PROBE_ROUNDS:
             must = reid == "always" and track.probe_rounds == 0
             unsure = not enough and (not hidden or urgent)
             if must or unsure or (enough and hidden and track.probe_rounds == 0 and urgent):
@@ -347,7 +352,7 @@ class Tracker:
             if self.t_s - track.checked_s >= c.RECHECK_S:
                 track.person, track.guess = "", OTHER
                 track.rechecks += 1
-                track.probe_rounds = min(track.probe_rounds, 1)
+                track.probe_rounds = 0
 
     def _name(self, track: Track, label: str, reason: str, verdict: Verdict | None) -> None:
         track.person = track.guess = label
@@ -414,6 +419,7 @@ class Tracker:
             best = self._best(track, after, c.PROBE_FACES, any_sight=True)
             wanted += [Probe(_crop(sight), "", track.track_id) for sight in best]
             track.probe_rounds += 1
+            track.probed_s = self.t_s
         for person in self.persons.values():
             if not person.known or not self._in_danger(person, bool(asked), settings):
                 continue
