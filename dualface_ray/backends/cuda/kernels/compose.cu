@@ -18,6 +18,7 @@ struct ComposeAxis {
   int decimate;
   int first;      // index on the decimated axis that the kernel's first tap weighs for m = 0
   int reach;      // the kernel has 2 * reach taps; 0 = one tap of weight 1
+  int lobes;      // half width of the kernel in stretched samples
   int lead, count;
   int size;       // samples of the source axis
 };
@@ -50,15 +51,33 @@ __device__ __forceinline__ float sinc(float x) {
 }
 
 // Rows of axis_taps for outputs low .. low + count - 1, before the decimated samples are spelled out.
-__device__ void make_rows(const ComposeAxis &axis, int lobes, int cubic, int low, int count, float *kernel, Rows *rows) {
+//
+// The kernel is a Lanczos window, tilted by a small odd term so that it keeps constants and slopes exactly.
+__device__ void make_rows(const ComposeAxis &axis, int cubic, int low, int count, float *kernel, float *tilt,
+                          Rows *rows) {
   int length = axis.reach ? 2 * axis.reach : 1;
+  float lobes = (float)axis.lobes;
   for (int i = threadIdx.x; i < length; i += blockDim.x) {
-    float x = ((float)(i - axis.reach + 1) - axis.phase) / axis.stretch;
-    kernel[i] = axis.reach == 0 ? 1.0f : (fabsf(x) < (float)lobes ? sinc(x) * sinc(x / (float)lobes) : 0.0f);
+    float x = ((float)(i - axis.reach + 1) - axis.phase) / axis.stretch, y = x / lobes;
+    int within = fabsf(x) < lobes;
+    kernel[i] = axis.reach == 0 ? 1.0f : (within ? sinc(x) * sinc(y) : 0.0f);
+    tilt[i] = within ? x * (1.0f - y * y) * (1.0f - y * y) : 0.0f;
   }
   __syncthreads();
-  float sum = 0.0f;
-  for (int i = 0; i < length; ++i) sum += kernel[i];
+  float gain = 1.0f, lean = 0.0f;
+  if (axis.reach) {
+    float sum = 0.0f, sum_tilt = 0.0f, first = 0.0f, first_tilt = 0.0f;
+    for (int i = 0; i < length; ++i) {
+      float offset = (float)(i - axis.reach + 1);
+      sum += kernel[i];
+      sum_tilt += tilt[i];
+      first += offset * kernel[i];
+      first_tilt += offset * tilt[i];
+    }
+    float determinant = sum * first_tilt - sum_tilt * first;
+    gain = (first_tilt - sum_tilt * axis.phase) / determinant;
+    lean = (sum * axis.phase - first) / determinant;
+  }
   int span = cubic ? 4 : 2;
   for (int i = threadIdx.x; i < count; i += blockDim.x) {
     double position = ((double)(low + i + axis.lead) + 0.5) * axis.step - 0.5;
@@ -78,8 +97,8 @@ __device__ void make_rows(const ComposeAxis &axis, int lobes, int cubic, int low
     for (int tap = 0; tap < length + span - 1; ++tap) {
       float weight = 0.0f;
       for (int k = 0; k < span; ++k)
-        if (tap - k >= 0 && tap - k < length) weight += scale[k] * kernel[tap - k];
-      row[tap] = weight / (sum * (float)axis.decimate);
+        if (tap - k >= 0 && tap - k < length) weight += scale[k] * (gain * kernel[tap - k] + lean * tilt[tap - k]);
+      row[tap] = weight / (float)axis.decimate;
     }
     rows->first[i] = (axis.first + (int)whole - (cubic ? 1 : 0)) * axis.decimate;
   }
@@ -154,7 +173,7 @@ __device__ __forceinline__ void stored_rectangle(int turns, int width, int heigh
 
 extern "C" __global__ void compose(const ComposeJob *jobs) {
   __shared__ Rows columns, lines;
-  __shared__ float kernel[MAX_KERNEL];
+  __shared__ float kernel[MAX_KERNEL], tilt[MAX_KERNEL];
   __shared__ float strip[STRIP * (TILE + 1)];
   __shared__ float luma[TILE * (TILE + 1)];
   __shared__ float chroma[2][CHROMA_TILE * (TILE + 1)];
@@ -176,8 +195,8 @@ extern "C" __global__ void compose(const ComposeJob *jobs) {
     px1 = px1 < chroma_width ? px1 + 1 : chroma_width;
   }
   stored_rectangle(job.turns, job.chroma_x.count, job.chroma_y.count, px0, py0, px1, py1, &left, &top, &wide, &high);
-  make_rows(job.chroma_x, 2, 0, left, wide, kernel, &columns);
-  make_rows(job.chroma_y, 2, 0, top, high, kernel, &lines);
+  make_rows(job.chroma_x, 0, left, wide, kernel, tilt, &columns);
+  make_rows(job.chroma_y, 0, top, high, kernel, tilt, &lines);
   const u8 *pairs = slot + (long long)job.slot_rows * job.pitch * bytes;
   for (int channel = 0; channel < 2; ++channel)
     resample_block(pairs, job.pitch, 2, channel, job.wide, job.chroma_x, job.chroma_y, &columns, wide, &lines, high,
@@ -202,8 +221,8 @@ extern "C" __global__ void compose(const ComposeJob *jobs) {
   __syncthreads();
 
   stored_rectangle(job.turns, job.luma_x.count, job.luma_y.count, x0, y0, x1, y1, &left, &top, &wide, &high);
-  make_rows(job.luma_x, 3, 1, left, wide, kernel, &columns);
-  make_rows(job.luma_y, 3, 1, top, high, kernel, &lines);
+  make_rows(job.luma_x, 1, left, wide, kernel, tilt, &columns);
+  make_rows(job.luma_y, 1, top, high, kernel, tilt, &lines);
   resample_block(slot, job.pitch, 1, 0, job.wide, job.luma_x, job.luma_y, &columns, wide, &lines, high, strip, luma);
   for (int i = threadIdx.x; i < (x1 - x0) * (y1 - y0); i += blockDim.x) {
     int x = x0 + i % (x1 - x0), y = y0 + i / (x1 - x0), column, row;
