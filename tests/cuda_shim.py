@@ -55,7 +55,8 @@ static inline unsigned short to_half(float value) {  // round to nearest, ties t
   half += low > 0x1000u || (low == 0x1000u && (half & 1u));
   return (unsigned short)(sign | half);
 }
-template <class F> static void run_grid(unsigned gx, unsigned gy, unsigned gz, unsigned threads, bool barriers, F body) {
+template <class F>
+static void run_grid(unsigned gx, unsigned gy, unsigned gz, unsigned threads, bool barriers, F body) {
   gridDim = {gx, gy, gz};
   blockDim = {threads, 1, 1};
   for (unsigned z = 0; z < gz; ++z) for (unsigned y = 0; y < gy; ++y) for (unsigned x = 0; x < gx; ++x) {
@@ -79,7 +80,9 @@ _ENTRY = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)', re.S)
 
 def entries(text: str) -> dict[str, list[str]]:
     """Names of the kernels in a source, each with its parameters."""
-    return {name: [p.strip() for p in " ".join(arguments.split()).split(",")] for name, arguments in _ENTRY.findall(text)}
+    return {
+        name: [p.strip() for p in " ".join(arguments.split()).split(",")] for name, arguments in _ENTRY.findall(text)
+    }
 
 
 def _wrapper(name: str, parameters: list[str], barriers: bool) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import glob
 import importlib.util
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dualface_ray.backends.cuda.kernels import COMPILE_OPTIONS, FACE_FLOATS, KERNELS, LETTERBOX_ITEM, source
+from dualface_ray.backends.cuda.kernels import COMPILE_OPTIONS, FACE_FLOATS, KERNELS, source
 from dualface_ray.detect import Letterbox, decode_outputs, suppress, yuv_to_rgb_matrix
 from dualface_ray.frames import SIGNATURE_BYTES, Colour, PixelLayout, StreamInfo
 from dualface_ray.frames.signature import reference_signature
@@ -38,7 +37,7 @@ def picture(info: StreamInfo, seed: int = 0) -> np.ndarray:
     whole = np.clip(np.concatenate([luma, chroma]), 4, 250)
     if info.layout is PixelLayout.NV12:
         return np.ascontiguousarray(np.rint(whole).astype(np.uint8))
-    return np.ascontiguousarray((np.rint(whole * 4).astype(np.uint16) << 6))
+    return np.ascontiguousarray(np.rint(whole * 4).astype(np.uint16) << 6)
 
 
 # --- NVRTC ---------------------------------------------------------------------------------------------------------
@@ -46,10 +45,10 @@ def picture(info: StreamInfo, seed: int = 0) -> np.ndarray:
 def nvrtc() -> ctypes.CDLL:
     spec = importlib.util.find_spec("nvidia")
     roots = list(spec.submodule_search_locations or []) if spec else []
-    found = [path for root in roots for path in glob.glob(f"{root}/**/libnvrtc.so*", recursive=True)]
+    found = [path for root in roots for path in Path(root).rglob("libnvrtc.so*")]
     if not found:
         pytest.skip("the wheel nvidia-cuda-nvrtc is not installed")
-    return ctypes.CDLL(found[0])
+    return ctypes.CDLL(str(found[0]))
 
 
 def compile_ptx(nvrtc: ctypes.CDLL, text: str, architecture: str) -> bytes:
@@ -87,12 +86,9 @@ def test_the_table_of_kernels_is_complete(name: str) -> None:
 
 # --- letterbox -----------------------------------------------------------------------------------------------------
 def letterbox_items(slots: list[np.ndarray], infos: list[StreamInfo], boxes: list[Letterbox]) -> np.ndarray:
-    from dualface_ray.backends.cuda.records import letterbox_item
+    from dualface_ray.backends.cuda.records import letterbox_items as records
 
-    items = np.zeros(len(slots), LETTERBOX_ITEM)
-    for row, (slot, info, box) in enumerate(zip(slots, infos, boxes, strict=True)):
-        items[row] = letterbox_item(slot.ctypes.data, info, box)
-    return items
+    return records([(s.ctypes.data, i, b) for s, i, b in zip(slots, infos, boxes, strict=True)])
 
 
 def axis_matrix(content: int, size: int, spread: float) -> np.ndarray:
@@ -150,7 +146,14 @@ def test_letterbox_equals_its_reference(info: StreamInfo) -> None:
     items = letterbox_items([slot], [info], [box])
     pixels = box.input_height_px * box.input_width_px
     cuda_shim.run(
-        "letterbox", "letterbox_float", (-(-pixels // 128), 1, 1), 128, items, out, box.input_width_px, box.input_height_px
+        "letterbox",
+        "letterbox_float",
+        (-(-pixels // 128), 1, 1),
+        128,
+        items,
+        out,
+        box.input_width_px,
+        box.input_height_px,
     )
     expected = letterbox_reference(slot, info, box)
     assert np.abs(out[0] - expected).max() <= 0.51  # rounding to whole levels, and float32 on the way
@@ -182,7 +185,9 @@ def test_letterbox_is_near_the_cpu_lane() -> None:
     expected = np.empty((3, 384, 640), np.float32)
     letterboxed_rgb(slot, info, box, expected)
     out = np.zeros((1, 3, 384, 640), np.float32)
-    cuda_shim.run("letterbox", "letterbox_float", (1920, 1, 1), 128, letterbox_items([slot], [info], [box]), out, 640, 384)
+    cuda_shim.run(
+        "letterbox", "letterbox_float", (1920, 1, 1), 128, letterbox_items([slot], [info], [box]), out, 640, 384
+    )
     error = np.abs(out[0] - expected)
     assert error.mean() < 1.5
     assert np.percentile(error, 99) < 6
@@ -195,7 +200,9 @@ def test_shrinking_leaves_no_alias() -> None:
     slot[:384] = np.where(np.arange(640) % 2, 235, 16)
     box = Letterbox.fit(info, 160, 96)
     out = np.zeros((1, 3, 96, 160), np.float32)
-    cuda_shim.run("letterbox", "letterbox_float", (120, 1, 1), 128, letterbox_items([slot], [info], [box]), out, 160, 96)
+    cuda_shim.run(
+        "letterbox", "letterbox_float", (120, 1, 1), 128, letterbox_items([slot], [info], [box]), out, 160, 96
+    )
     assert np.ptp(out) <= 2
 
 
@@ -293,6 +300,69 @@ def test_edges_of_odd_pictures_are_repeated(size: tuple[int, int], layout: Pixel
     assert np.array_equal(slot, expected)
 
 
+# --- appearance and chips --------------------------------------------------------------------------------------------
+LOOKS = [
+    stream(640, 360),
+    stream(641, 359, PixelLayout.P010, rotation_deg=90),
+    stream(640, 360, rotation_deg=180),
+    stream(640, 360, rotation_deg=270, sample_aspect=Fraction(4, 3)),
+]
+
+
+@pytest.mark.parametrize("info", LOOKS, ids=lambda i: f"{i.layout.value}-{i.rotation_deg}")
+def test_descriptors_are_those_of_the_cpu_lane(info: StreamInfo) -> None:
+    from dualface_ray.backends.cpu.descriptor import appearance
+    from dualface_ray.backends.cuda.appearance import descriptors_of
+    from dualface_ray.backends.cuda.records import patch_items
+    from dualface_ray.detect import FramePixels
+
+    slot = picture(info)
+    w, h = info.display_width_px, info.display_height_px
+    centres = [(0.3, 0.4, 60), (0.6, 0.5, 25), (0.02, 0.05, 80), (0.97, 0.9, 40), (0.5, 0.5, 6)]
+    boxes = np.array(
+        [[x * w - s / 2, y * h - s / 2, x * w + s / 2, y * h + s / 2 + 3] for x, y, s in centres], np.float32
+    )
+    items = patch_items(slot.ctypes.data, info, boxes)
+    patches = np.zeros((len(items), 16, 16, 3), np.float32)
+    cuda_shim.run("appearance", "patches", (len(items), 1, 1), 64, items, patches)
+    assert np.isnan(patches).any()
+    got = descriptors_of(patches.reshape(-1, 3, 16, 16, 3), [info] * len(boxes))
+    expected = appearance(FramePixels(slot, info), boxes)
+    assert got.shape == expected.shape
+    assert np.linalg.norm(got - expected, axis=1).max() < 0.12  # the CPU thins large cells out differently
+    assert np.linalg.norm(got - expected, axis=1).mean() < 0.06
+
+
+@pytest.mark.parametrize("info", LOOKS, ids=lambda i: f"{i.layout.value}-{i.rotation_deg}")
+def test_chips_are_those_of_the_cpu_lane(info: StreamInfo) -> None:
+    from dualface_ray.backends.cpu.embedder import aligned_chip
+    from dualface_ray.backends.cuda.records import chip_item, chip_items
+    from dualface_ray.detect import FramePixels
+    from dualface_ray.frames import FaceCrop
+    from dualface_ray.models import model_spec
+
+    facts = model_spec("dlib-resnet").input
+    template = np.array(facts.landmarks_px, np.float64)
+    slot = picture(info)
+    slot[:] = cv2.GaussianBlur(slot, (5, 5), 0)
+    crops = []
+    for x, y, size in ((150.0, 120.0, 90.0), (250.0, 200.0, 300.0), (10.0, 10.0, 60.0)):
+        points = np.array([[0.3, 0.36], [0.7, 0.38], [0.5, 0.55], [0.33, 0.73], [0.67, 0.74]], np.float32) * size
+        box = (x, y, x + size, y + size)
+        crops.append(FaceCrop(0, box, points + np.array([x, y], np.float32)))
+    items = chip_items([chip_item(slot.ctypes.data, info, crop, template) for crop in crops])
+    out = np.zeros((len(crops), 3, 150, 150), np.float32)
+    means = (0.0, 0.0, 0.0)
+    cuda_shim.run("chips", "chips_float", (176, 1, 3), 128, items, out, 150, 150, *means, 1.0, 0)
+    for row, crop in enumerate(crops):
+        expected = aligned_chip(FramePixels(slot, info), crop, facts).transpose(2, 0, 1).astype(np.float32)
+        error = np.abs(out[row] - expected)
+        assert error.mean() < 2.5
+    half = np.zeros((len(crops), 3, 150, 150), np.float16)
+    cuda_shim.run("chips", "chips_half", (176, 1, 3), 128, items, half, 150, 150, 127.5, 127.5, 127.5, 1 / 127.5, 1)
+    assert np.allclose(half[:, ::-1].astype(np.float32), (out - 127.5) / 127.5, atol=1e-3)
+
+
 # --- composition ---------------------------------------------------------------------------------------------------
 def draw(info: StreamInfo, slot: np.ndarray, plan, threads: int = 32, deep: bool = False) -> np.ndarray:
     from dualface_ray.backends.cuda.records import compose_job, compose_jobs
@@ -376,7 +446,7 @@ def test_stage_numbers_are_those_of_the_definition() -> None:
             stages = axis_stages(axis, quality)
             got = dict(
                 zip(
-                    ("step", "phase", "stretch", "decimate", "first", "reach", "lead", "count", "size"),
+                    ("step", "phase", "stretch", "decimate", "first", "reach", "lobes", "lead", "count", "size"),
                     compose_axis(axis, quality, 1920),
                     strict=True,
                 )

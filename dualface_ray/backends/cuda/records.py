@@ -3,34 +3,116 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from dualface_ray.backends.cuda.kernels import COMPOSE_JOB, LETTERBOX_ITEM
+from dualface_ray.backends.cuda.kernels import CHIP_ITEM, COMPOSE_JOB, LETTERBOX_ITEM, PATCH_EDGES, PATCH_ITEM
 from dualface_ray.compose import CHROMA, LUMA, AxisMap, ColourTransform, Quality, colour_transform, tile_map
-from dualface_ray.detect import Letterbox, yuv_to_rgb_matrix
-from dualface_ray.frames import PixelLayout, StreamInfo
+from dualface_ray.detect import (
+    Letterbox,
+    appearance_regions,
+    chain,
+    chip_transform,
+    stored_transform,
+    yuv_to_rgb_matrix,
+)
+from dualface_ray.frames import F32, FaceCrop, PixelLayout, StreamInfo
 from dualface_ray.framing import TilePlan
 
+_MOST_SAMPLES = 8
+"""Points per pixel of a face chip in each direction: enough for faces eight times its size."""
 _SNAP = 1e-6
 """As in ``dualface_ray.compose.axis_stages``: fractions that are rounding noise of the geometry."""
 
 
-def letterbox_item(address: int, info: StreamInfo, box: Letterbox) -> Any:
-    """One ``LETTERBOX_ITEM`` for the slot at this address."""
-    item = np.zeros((), LETTERBOX_ITEM)
-    item["slot"] = address
-    item["pitch"] = info.slot_width_px
-    item["slot_rows"] = info.slot_height_px
-    item["width"] = info.width_px
-    item["height"] = info.height_px
-    item["content_width"], item["content_height"] = box.stored_content_px
-    item["rotation"] = info.rotation_deg
-    item["wide"] = info.layout is PixelLayout.P010
-    item["matrix"] = yuv_to_rgb_matrix(info.colour, info.height_px).ravel()
-    return item
+@lru_cache(maxsize=256)
+def letterbox_of(info: StreamInfo, long_px: int, short_px: int) -> Letterbox:
+    """``Letterbox.fit``, once a stream."""
+    return Letterbox.fit(info, long_px, short_px)
+
+
+@lru_cache(maxsize=256)
+def _matrix(info: StreamInfo) -> tuple[float, ...]:
+    return tuple(yuv_to_rgb_matrix(info.colour, info.height_px).ravel().tolist())
+
+
+@lru_cache(maxsize=256)
+def _letterbox_fields(info: StreamInfo, box: Letterbox) -> tuple[Any, ...]:
+    return (
+        info.slot_width_px,
+        info.slot_height_px,
+        info.width_px,
+        info.height_px,
+        *box.stored_content_px,
+        info.rotation_deg,
+        info.layout is PixelLayout.P010,
+        _matrix(info),
+    )
+
+
+def letterbox_items(
+    frames: Sequence[tuple[int, StreamInfo, Letterbox]],
+) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    """``LETTERBOX_ITEM`` records of slots at these addresses."""
+    return np.array([(address, *_letterbox_fields(info, box)) for address, info, box in frames], LETTERBOX_ITEM)
+
+
+def patch_items(address: int, info: StreamInfo, boxes_px: F32) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    """``PATCH_ITEM`` records of the faces of one frame: head, upper body and face of each, in this order.
+
+    The same edges as ``dualface_ray.detect.cell_edges`` on the stored rectangle of each region, for all regions at
+    once.
+
+    Args:
+        address: of the slot.
+        info: its stream.
+        boxes_px: float32 (n, 4), displayed pixels.
+    """
+    regions = appearance_regions(boxes_px).astype(np.float64).reshape(-1, 4)
+    turn = stored_transform(info)
+    corners = np.stack([regions[:, :2], regions[:, 2:]]) @ turn[:, :2].T + turn[:, 2]
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    steps = np.arange(PATCH_EDGES) / (PATCH_EDGES - 1)
+    edges = np.round(low[..., None] + (high - low)[..., None] * steps)
+    halves = np.round(low[..., None] / 2 + (high - low)[..., None] / 2 * steps)
+    items = np.zeros(len(regions), PATCH_ITEM)
+    items["slot"] = address
+    items["pitch"], items["slot_rows"] = info.slot_width_px, info.slot_height_px
+    items["wide"] = info.layout is PixelLayout.P010
+    items["luma_width"], items["luma_height"] = info.width_px, info.height_px
+    items["chroma_width"], items["chroma_height"] = info.slot_width_px // 2, info.slot_height_px // 2
+    for name, values in (("luma", edges), ("chroma", halves)):
+        within = np.clip(values, -(1 << 30), 1 << 30)
+        items[f"{name}_x"], items[f"{name}_y"] = within[:, 0], within[:, 1]
+    return items
+
+
+def chip_item(address: int, info: StreamInfo, crop: FaceCrop, template_px: npt.NDArray[np.float64]) -> tuple[Any, ...]:
+    """One ``CHIP_ITEM`` as a tuple: the face of ``crop`` aligned to the landmarks of an embedding's input."""
+    to_shown = chip_transform(crop.landmarks_px, crop.box_px, template_px)
+    to_stored = chain(stored_transform(info), to_shown)
+    scale = float(np.hypot(to_stored[:, 0], to_stored[:, 1]).max())
+    return (
+        address,
+        info.slot_width_px,
+        info.slot_height_px,
+        info.layout is PixelLayout.P010,
+        info.width_px,
+        info.height_px,
+        min(_MOST_SAMPLES, max(1, math.ceil(scale))) if math.isfinite(scale) else 1,
+        0.0 if info.colour.full_range else 16.0,
+        tuple(np.nan_to_num(to_stored).ravel().tolist()),
+        _matrix(info),
+    )
+
+
+def chip_items(items: Sequence[tuple[Any, ...]]) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    """Chips as an array of ``CHIP_ITEM``."""
+    return np.array(list(items), CHIP_ITEM)
 
 
 def compose_axis(axis: AxisMap, quality: Quality, size: int) -> tuple[float | int, ...]:
@@ -56,9 +138,10 @@ def compose_axis(axis: AxisMap, quality: Quality, size: int) -> tuple[float | in
         origin = float(nearest)
     whole = math.floor(origin)
     phase, stretch = origin - whole, max(1.0, step)
-    reach = 0 if stretch == 1 and phase == 0 else math.ceil(quality.lobes * stretch)
+    lobes = quality.shift_lobes if step <= 1 else quality.shrink_lobes
+    reach = 0 if stretch == 1 and phase == 0 else math.ceil(lobes * stretch)
     first = whole - reach + 1 if reach else whole
-    return step, phase, stretch, decimate, first, reach, lead, axis.count, size
+    return step, phase, stretch, decimate, first, reach, lobes, lead, axis.count, size
 
 
 @lru_cache(maxsize=256)
@@ -105,3 +188,52 @@ def compose_job(
 def compose_jobs(jobs: list[tuple[Any, ...]]) -> np.ndarray[tuple[int], np.dtype[np.void]]:
     """Jobs as an array of ``COMPOSE_JOB``."""
     return np.array(jobs, COMPOSE_JOB)
+
+
+def rescale_job(
+    luma_address: int, pitch_bytes: int, width_px: int, height_px: int, info: StreamInfo, slot_address: int
+) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    """One ``COMPOSE_JOB`` that scales a decoder's surface of any size to a stream's slot; levels stay as they are.
+
+    Args:
+        luma_address: of the surface; its chroma plane follows ``height_px`` rows later.
+        pitch_bytes: of the surface's rows.
+        width_px: of the surface's picture.
+        height_px: of the surface's picture.
+        info: the stream the slot belongs to; same layout as the surface.
+        slot_address: where to draw.
+    """
+    wide = info.layout is PixelLayout.P010
+    unit = 1 / 256 if wide else 1.0
+
+    def axis(size: int, count: int, quality: Quality) -> tuple[float | int, ...]:
+        step = size / count
+        return compose_axis(AxisMap(0.5 * step - 0.5, step, count), quality, size)
+
+    job = (
+        luma_address,
+        slot_address,
+        axis(width_px, info.slot_width_px, LUMA),
+        axis(height_px, info.slot_height_px, LUMA),
+        axis((width_px + 1) // 2, info.slot_width_px // 2, CHROMA),
+        axis((height_px + 1) // 2, info.slot_height_px // 2, CHROMA),
+        unit,
+        0.0,
+        unit,
+        0.0,
+        (0.0, 0.0),
+        (1.0, 0.0, 0.0, 1.0),
+        pitch_bytes >> wide,
+        height_px,
+        wide,
+        info.slot_width_px,
+        info.slot_height_px,
+        0,
+        0,
+        info.slot_width_px,
+        info.slot_height_px,
+        0,
+        wide,
+        False,
+    )
+    return np.array([job], COMPOSE_JOB)

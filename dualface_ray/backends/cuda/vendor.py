@@ -20,6 +20,8 @@ _VIDEO = (
     "or use --set lane.backend=cpu."
 )
 
+COPY_HOST_TO_DEVICE = 1
+"""``cudaMemcpyHostToDevice``."""
 COPY_DEVICE_TO_DEVICE = 3
 """``cudaMemcpyDeviceToDevice``."""
 COPY_DEVICE_TO_HOST = 2

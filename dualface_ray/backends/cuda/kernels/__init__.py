@@ -18,6 +18,8 @@ KERNELS: dict[str, tuple[str, ...]] = {
     "centerface": ("centerface",),
     "compose": ("compose", "blacken"),
     "signature": ("signature",),
+    "appearance": ("patches",),
+    "chips": ("chips_float", "chips_half"),
     "surface": ("repeat_edges",),
 }
 """Entry points of each source file."""
@@ -39,6 +41,45 @@ LETTERBOX_ITEM = np.dtype(
 )
 """``LetterboxItem`` of ``letterbox.cu``."""
 
+PATCH_EDGES = 17
+"""Edges of the 16 cells of a region on one axis."""
+
+PATCH_ITEM = np.dtype(
+    [
+        ("slot", np.uint64),
+        ("pitch", np.int32),
+        ("slot_rows", np.int32),
+        ("wide", np.int32),
+        ("luma_width", np.int32),
+        ("luma_height", np.int32),
+        ("chroma_width", np.int32),
+        ("chroma_height", np.int32),
+        ("luma_x", np.int32, (PATCH_EDGES,)),
+        ("luma_y", np.int32, (PATCH_EDGES,)),
+        ("chroma_x", np.int32, (PATCH_EDGES,)),
+        ("chroma_y", np.int32, (PATCH_EDGES,)),
+    ],
+    align=True,
+)
+"""``PatchItem`` of ``appearance.cu``."""
+
+CHIP_ITEM = np.dtype(
+    [
+        ("slot", np.uint64),
+        ("pitch", np.int32),
+        ("slot_rows", np.int32),
+        ("wide", np.int32),
+        ("width", np.int32),
+        ("height", np.int32),
+        ("samples", np.int32),
+        ("outside", np.float32),
+        ("transform", np.float32, (6,)),
+        ("matrix", np.float32, (12,)),
+    ],
+    align=True,
+)
+"""``ChipItem`` of ``chips.cu``."""
+
 COMPOSE_AXIS = np.dtype(
     [
         ("step", np.float64),
@@ -47,6 +88,7 @@ COMPOSE_AXIS = np.dtype(
         ("decimate", np.int32),
         ("first", np.int32),
         ("reach", np.int32),
+        ("lobes", np.int32),
         ("lead", np.int32),
         ("count", np.int32),
         ("size", np.int32),

@@ -1,0 +1,252 @@
+"""CudaDecodeSession: a video decoded by NVDEC straight into pool slots.
+
+    Demuxer (restricted, the same for every backend) ─ packets, Annex B ─► NVDEC ─ surfaces ─► slots ─► signatures
+                 └─ time stamps ─► PictureLedger ─ lost pictures ─► the last good slot repeated
+
+One stream of its own; the decoder's copies, ours and the signature kernel follow each other on it, and the host waits
+once a call. Frames that one packet gave beyond the slots at hand stay in the decoder until the next call: it is not
+asked to decode before they are taken.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dualface_ray.backends.cuda.arena import address_of
+from dualface_ray.backends.cuda.launch import new_stream
+from dualface_ray.backends.cuda.ledger import ONE_PICTURE_EACH, PictureLedger, Shown
+from dualface_ray.backends.cuda.nvdec import Decoder, Surface, require_support
+from dualface_ray.backends.cuda.surfaces import SlotCopier
+from dualface_ray.backends.cuda.vendor import enter_device
+from dualface_ray.backends.pyav import Demuxer, MediaProbe, SourcePacket, probe
+from dualface_ray.errors import (
+    DamagedInputError,
+    InputError,
+    LimitExceededError,
+    NotAVideoError,
+    UnsupportedMediaError,
+)
+from dualface_ray.frames import CutCandidates, FrameFlag, PixelLayout, StreamInfo
+from dualface_ray.media import DecodedBatch, DecodedFrame, Slot
+from dualface_ray.settings import Settings
+from dualface_ray.timeline import PtsRepair, frame_ticks
+
+_FORMATS_8 = frozenset({"yuv420p", "yuvj420p", "nv12"})
+_FORMATS_10 = frozenset({"yuv420p10le", "yuv420p12le", "p010le"})
+_HOPELESS_PACKETS = 3000
+"""A decoder that takes so many packets without giving a picture will not recover."""
+_SHORT_S = 1
+_SHORT_SHARE = 50
+"""A file whose pictures end more than a second and a fiftieth before its header says was cut off."""
+
+
+def hardware_info(found: MediaProbe) -> StreamInfo:
+    """The stream as NVDEC delivers it: more than 8 bits become 16-bit samples.
+
+    Raises:
+        UnsupportedMediaError: not 4:2:0.
+    """
+    if found.pixel_format in _FORMATS_8:
+        return found.video
+    if found.pixel_format in _FORMATS_10:
+        return replace(found.video, layout=PixelLayout.P010)
+    raise UnsupportedMediaError(
+        f"its pixels are {found.pixel_format}, NVDEC gives 4:2:0 with 8 to 12 bits here",
+        where=str(found.path),
+        remedy="Set lane.allow_cpu_decode=true to decode it on the CPU, or convert it to yuv420p.",
+    )
+
+
+class CudaDecodeSession:
+    """The ``DecodeSession`` port over NVDEC; used by one thread at a time.
+
+    Args:
+        path: the video.
+        stream_id: its name in messages.
+        settings: limits and the damage policy.
+
+    Raises:
+        InputError: it cannot be opened or exceeds a limit; ``UnsupportedMediaError`` when this card cannot decode it.
+        DeviceError: no working device.
+    """
+
+    def __init__(self, path: Path, stream_id: str, settings: Settings) -> None:
+        self._path = path
+        self.probe = probe(path, settings, stream_id)
+        self._info = hardware_info(self.probe)
+        limits = settings.input
+        self._conceal = limits.on_damage == "conceal"
+        self._max_ticks = limits.max_duration_s / float(self._info.time_base)
+        self._demuxer = Demuxer(path, limits.max_width_px * limits.max_height_px)
+        self._decoder: Decoder | None = None
+        try:
+            codec = self._demuxer.context.codec.canonical_name
+            require_support(str(path), codec, self.probe.bits, self._info.width_px, self._info.height_px)
+            self._stream = new_stream()
+            self._decoder = Decoder(str(path), codec, self._stream.ptr)
+            self._packets: Iterator[SourcePacket] = self._demuxer.packets(annex_b=True)
+            self._prefix = _leading_bytes(codec, self._demuxer.context.extradata)
+        except BaseException:
+            self.close()
+            raise
+        self._ledger = PictureLedger(
+            one_picture_each=codec in ONE_PICTURE_EACH and not self.probe.interlaced,
+            step_ticks=frame_ticks(self._info.time_base, self._info.average_rate),
+        )
+        self._copier = SlotCopier(self._info, self._stream)
+        self._repair = PtsRepair(self._info.time_base, self._info.average_rate)
+        self._cuts = CutCandidates()
+        self._counters: Counter[str] = Counter()
+        self._ready: deque[tuple[Shown, Surface | None]] = deque()
+        self._last_slot = 0
+        self._first_pts: int | None = None
+        self._frames = 0
+        self._drained = False
+
+    @property
+    def info(self) -> StreamInfo:
+        """The stream's properties, known from opening on."""
+        return self._info
+
+    def decode(self, slots: Sequence[Slot]) -> DecodedBatch:
+        """Fill the slots in display order; see the port.
+
+        Raises:
+            DamagedInputError: something was lost and ``input.on_damage`` is ``stop``.
+            LimitExceededError: the time stamps run beyond ``input.max_duration_s``.
+            NotAVideoError: there is not one picture to show.
+        """
+        enter_device()
+        shown: list[Shown] = []
+        while len(shown) < len(slots) and self._advance():
+            picture, surface = self._ready.popleft()
+            slot = slots[len(shown)]
+            if surface is not None:
+                self._counters["resolution_changes"] += self._copier.copy(surface, slot)
+            elif self._last_slot:
+                self._copier.repeat(self._last_slot, slot)
+            else:
+                raise NotAVideoError("its first frame is lost", where=str(self._path), remedy="Check the file.")
+            self._last_slot = address_of(slot)
+            shown.append(picture)
+        end = not self._advance() if len(shown) == len(slots) else True
+        signatures = self._copier.finish(list(slots[: len(shown)]))
+        frames = tuple(self._stamp(picture, row) for picture, row in zip(shown, signatures, strict=True))
+        if end and not self._frames:
+            raise NotAVideoError("not one frame can be decoded", where=str(self._path), remedy="Check the file.")
+        return DecodedBatch(frames, signatures, end)
+
+    def counters(self) -> dict[str, int]:
+        """Repairs and losses so far, by name; absent = none."""
+        found = {**self._ledger.counters, **self._counters, **self._repair.counters()}
+        return {name: count for name, count in sorted(found.items()) if count}
+
+    def close(self) -> None:
+        """Free everything; harmless when called twice."""
+        self._drained = True
+        self._ready = deque()
+        decoder, self._decoder = self._decoder, None
+        if decoder is not None:
+            self._stream.synchronize()
+            decoder.close()
+        self._demuxer.close()
+
+    def _advance(self) -> bool:
+        """Make sure that a picture is ready; False at the end. Decodes nothing while surfaces wait to be copied."""
+        while not self._ready and not self._drained:
+            try:
+                packet = next(self._packets, None)
+            except InputError as error:
+                self._fault("read_errors", error)
+                packet = None
+            if packet is None:
+                self._finish()
+            else:
+                self._feed(packet)
+        return bool(self._ready)
+
+    def _feed(self, packet: SourcePacket) -> None:
+        if packet.corrupt:
+            self._fault("packets_damaged", self._damage("a packet is incomplete"))
+        stamp = self._ledger.feed(packet.pts_ticks, packet.dts_ticks, key=packet.key, discard=packet.discard)
+        data, self._prefix = self._prefix + packet.data if self._prefix else packet.data, b""
+        try:
+            surfaces = self._session().decode(data, stamp, key=packet.key)
+        except DamagedInputError as error:
+            self._fault("decode_errors", error)
+            surfaces = []
+        self._take(surfaces)
+        if self._ledger.packets_since_picture > _HOPELESS_PACKETS:
+            raise self._damage("nothing more can be decoded")
+
+    def _finish(self) -> None:
+        self._drained = True
+        try:
+            self._take(self._session().drain())
+        except DamagedInputError as error:
+            self._fault("decode_errors", error)
+        self._show([(picture, None) for picture in self._ledger.finish()])
+        self._check_length()
+
+    def _take(self, surfaces: list[Surface]) -> None:
+        for surface in surfaces:
+            self._show([(p, None if p.lost else surface) for p in self._ledger.out(surface.stamp)])
+
+    def _show(self, pictures: list[tuple[Shown, Surface | None]]) -> None:
+        if any(picture.lost for picture, _ in pictures) and not self._conceal:
+            raise self._damage("a picture is lost")
+        self._ready.extend(pictures)
+
+    def _session(self) -> Decoder:
+        if self._decoder is None:
+            raise self._damage("the decoder is closed")
+        return self._decoder
+
+    def _fault(self, name: str, error: InputError) -> None:
+        self._counters[name] += 1
+        if not self._conceal:
+            raise error
+
+    def _check_length(self) -> None:
+        """Notice a file that ends well before its own header says (libav reports a read error as the end)."""
+        duration, end = self._demuxer.duration_ticks, self._ledger.end_ticks
+        if not duration or end is None:
+            return
+        missing = duration - (end - self._demuxer.start_ticks)
+        if missing * self._demuxer.time_base > _SHORT_S and missing * _SHORT_SHARE > duration:
+            self._fault("truncated", self._damage("it ends early"))
+
+    def _stamp(self, picture: Shown, signature: Any) -> DecodedFrame:
+        flags = FrameFlag.KEY if picture.key else FrameFlag.NONE
+        if picture.lost:
+            flags |= FrameFlag.CONCEALED
+        if self._cuts.push(signature) or not self._frames:
+            flags |= FrameFlag.CUT_CANDIDATE
+        self._frames += 1
+        pts = self._repair.push(picture.raw_pts)
+        self._first_pts = pts if self._first_pts is None else self._first_pts
+        if pts - self._first_pts > self._max_ticks:
+            raise LimitExceededError(
+                "its time stamps run beyond input.max_duration_s",
+                where=str(self._path),
+                remedy="Raise the limit if you trust the file.",
+            )
+        return DecodedFrame(pts, flags)
+
+    def _damage(self, what: str) -> DamagedInputError:
+        remedy = "Copy it again, or set input.on_damage=conceal to go on."
+        return DamagedInputError(f"is damaged ({what})", where=str(self._path), remedy=remedy)
+
+
+def _leading_bytes(codec: str, extradata: bytes | None) -> bytes:
+    """What must precede the first packet: AV1's sequence header, which containers keep in a configuration record.
+
+    The record is 4 bytes, the first of them 0x81, then plain OBUs (AV1 in ISO BMFF, section 2.3).
+    """
+    if codec == "av1" and extradata and extradata[0] == 0x81 and len(extradata) > 4:
+        return bytes(extradata[4:])
+    return b""

@@ -1,0 +1,84 @@
+"""UploadDecodeSession: decoding on the CPU for a GPU lane, only where the settings allow it.
+
+Pictures are decoded into a small ring of pinned host slots and copied up; the report says so by a counter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dualface_ray.backends.cpu.decode import CpuDecodeSession
+from dualface_ray.backends.cuda.arena import address_of
+from dualface_ray.backends.cuda.launch import new_stream
+from dualface_ray.backends.cuda.vendor import COPY_HOST_TO_DEVICE, cupy, enter_device, translated
+from dualface_ray.frames import StreamInfo
+from dualface_ray.media import DecodedBatch, Slot
+from dualface_ray.settings import Settings
+
+
+class UploadDecodeSession:
+    """The ``DecodeSession`` port: libav decodes, slots lie on the device; 8-bit NV12 only.
+
+    Args:
+        path: the video.
+        stream_id: its name in messages.
+        settings: limits and the damage policy.
+        threads: of the software decoder.
+
+    Raises:
+        InputError: it cannot be opened or exceeds a limit.
+        DeviceError: no working device.
+    """
+
+    def __init__(self, path: Path, stream_id: str, settings: Settings, threads: int) -> None:
+        self._inner = CpuDecodeSession(path, stream_id, settings, threads)
+        try:
+            self._stream: Any = new_stream()
+        except BaseException:
+            self._inner.close()
+            raise
+        self._pinned: Any = None
+        self._capacity = 0
+        self._frames = 0
+
+    @property
+    def info(self) -> StreamInfo:
+        """The stream's properties, known from opening on."""
+        return self._inner.info
+
+    def decode(self, slots: Sequence[Slot]) -> DecodedBatch:
+        """Fill the slots in display order; see the port."""
+        enter_device()
+        host = self._host_slots(len(slots))
+        batch = self._inner.decode(host)
+        with translated("uploading pictures"):
+            for source, slot in zip(host[: len(batch.frames)], slots[: len(batch.frames)], strict=True):
+                cupy().cuda.runtime.memcpyAsync(
+                    address_of(slot), source.ctypes.data, source.nbytes, COPY_HOST_TO_DEVICE, self._stream.ptr
+                )
+            self._stream.synchronize()
+        self._frames += len(batch.frames)
+        return batch
+
+    def counters(self) -> dict[str, int]:
+        """As the CPU's session, and ``frames_decoded_on_cpu``."""
+        return {**self._inner.counters(), "frames_decoded_on_cpu": self._frames}
+
+    def close(self) -> None:
+        """Free everything; harmless when called twice."""
+        self._inner.close()
+        self._pinned = None
+        self._capacity = 0
+
+    def _host_slots(self, count: int) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+        info = self._inner.info
+        if count > self._capacity:
+            with translated("allocating pinned memory"):
+                self._pinned = cupy().cuda.alloc_pinned_memory(count * info.slot_bytes)
+            self._capacity = count
+        flat = np.frombuffer(self._pinned, np.uint8, count * info.slot_bytes)
+        return list(flat.reshape(count, info.slot_height_px * 3 // 2, info.slot_width_px))
