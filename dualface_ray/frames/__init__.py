@@ -25,7 +25,9 @@ from dualface_ray.frames.faces import (
     frames_of,
 )
 from dualface_ray.frames.generations import GenerationPage
-from dualface_ray.frames.pool import SLOT_ALIGN_BYTES, FramePool, PoolReader, RingSpec, Stamped, slot_stride_bytes
+from dualface_ray.frames.pool import FramePool, Stamped
+from dualface_ray.frames.reader import PoolReader
+from dualface_ray.frames.ring import SLOT_ALIGN_BYTES, RingSpec, slot_stride_bytes
 from dualface_ray.frames.shm import SharedBlock, free_bytes, shm_directory
 from dualface_ray.frames.shm_named import sweep
 from dualface_ray.frames.signature import reference_signature, signature_grids
