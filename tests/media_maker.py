@@ -102,14 +102,17 @@ class Clip:
         return stream
 
     def _video_packets(self, stream: Any) -> Iterator[Any]:
-        reformat = av.video.reformatter.VideoReformatter()
+        reformatter = av.video.reformatter.VideoReformatter()
+        spread = 2 if self.full_range else 1
         for index, pts in enumerate(self.pts):
-            grey = picture(index, self.width_px, self.height_px, flash=index in self.flashes)
-            frame = VideoFrame.from_ndarray(grey, format="gray")
-            spread = 2 if self.full_range else 1
-            frame = reformat.reformat(
-                frame, format=self.pixel_format, src_color_range=spread, dst_color_range=spread, threads=1
-            )
+            luma = picture(index, self.width_px, self.height_px, flash=index in self.flashes)
+            frame = grey_frame(luma)
+            if self.pixel_format == "gray":
+                frame = VideoFrame.from_ndarray(luma, format="gray")
+            elif self.pixel_format != "yuv420p":
+                frame = reformatter.reformat(
+                    frame, format=self.pixel_format, src_color_range=spread, dst_color_range=spread, threads=1
+                )
             frame.pts, frame.time_base = pts, self.base
             yield from stream.encode(frame)
         yield from stream.encode(None)
@@ -162,6 +165,19 @@ def picture(index: int, width_px: int, height_px: int, *, flash: bool = False) -
         column = index * 5 % width_px
         image[band:, column : column + max(2, width_px // 12)] = 200
     return image
+
+
+def grey_frame(luma: np.ndarray) -> VideoFrame:
+    """A yuv420p frame with this luma and neutral chroma."""
+    height, width = luma.shape
+    frame = VideoFrame(width, height, "yuv420p")
+    for index, plane in enumerate(frame.planes):
+        pixels = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        if index == 0:
+            pixels[:height, :width] = luma
+        else:
+            pixels[:] = 128
+    return frame
 
 
 def read_number(luma: np.ndarray) -> int | None:

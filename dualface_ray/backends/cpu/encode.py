@@ -159,7 +159,7 @@ def _options(spec: EncodeSpec) -> dict[str, str]:
     if spec.codec == "h264":
         return {
             "preset": spec.preset,
-            "crf": str(spec.quality),
+            "crf": str(max(1, spec.quality)),  # 0 would be lossless, which High profile does not have
             "profile": "high",
             "x264-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0",
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -86,7 +87,7 @@ class Demuxer:
         Raises:
             DamagedInputError: the container cannot be read further.
         """
-        with reading(self.path):
+        with reading(self.path), contextlib.suppress(IndexError):  # PyAV's end of file, when a stream appeared late
             for packet in self._packets:
                 if packet.size:
                     return packet  # type: ignore[no-any-return]

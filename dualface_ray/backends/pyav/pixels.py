@@ -14,7 +14,8 @@ from dualface_ray.frames import StreamInfo
 
 U8 = npt.NDArray[np.uint8]
 
-_PLANAR = frozenset({"yuv420p", "yuvj420p"})
+_DIRECT = frozenset({"yuv420p", "yuvj420p", "nv12", "gray"})
+_NEUTRAL = 128
 _LIMITED, _FULL = 1, 2  # AVCOL_RANGE_MPEG, AVCOL_RANGE_JPEG
 
 
@@ -43,7 +44,7 @@ class SlotWriter:
         info = self._info
         width, height = info.width_px, info.height_px
         name = frame.format.name
-        if (frame.width, frame.height) != (width, height) or (name not in _PLANAR and name != "nv12"):
+        if (frame.width, frame.height) != (width, height) or name not in _DIRECT:
             frame = self._convert(frame)
             name = "nv12"
         luma = slot[: info.slot_height_px]
@@ -52,6 +53,8 @@ class SlotWriter:
         columns, rows = info.slot_width_px, info.slot_height_px // 2
         if name == "nv12":
             np.copyto(chroma, _plane(frame, 1)[:rows, :columns])
+        elif name == "gray":
+            chroma.fill(_NEUTRAL)
         else:
             _interleave(_plane(frame, 1)[:rows, : columns // 2], _plane(frame, 2)[:rows, : columns // 2], chroma)
         if width & 1:
@@ -62,7 +65,7 @@ class SlotWriter:
     def _convert(self, frame: VideoFrame) -> VideoFrame:
         full = self._info.colour.full_range
         rgb = frame.format.is_rgb
-        source_full = rgb or frame.color_range == _FULL or frame.format.name.startswith("yuvj")
+        source_full = rgb or frame.color_range == _FULL or frame.format.name.startswith(("yuvj", "gray"))
         matrix = self._info.colour.matrix if self._info.colour.matrix in (1, 4, 5, 6, 7) else None
         # Colorspace numbers of libswscale equal H.273's for 1, 4, 5, 6 and 7.
         spaces = {"src_colorspace": matrix, "dst_colorspace": matrix} if rgb and matrix else {}

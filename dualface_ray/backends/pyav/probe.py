@@ -23,7 +23,7 @@ _PROBE_PACKETS = 600
 """Video packets to look at for the first picture; beyond that the stream counts as undecodable."""
 _SANE_RATE = Fraction(1000)
 _DEFAULT_RATE = Fraction(25)
-_RANGE_FULL = 2  # AVCOL_RANGE_JPEG
+_RANGE_LIMITED, _RANGE_FULL = 1, 2  # AVCOL_RANGE_MPEG, AVCOL_RANGE_JPEG
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +206,10 @@ def _audio_info(stream: Any, best: bool) -> AudioInfo:
 
 
 def _colour_of(frame: VideoFrame) -> Colour:
-    """Code points of the decoded picture; ``yuvj`` formats are full range by definition."""
-    full = frame.color_range == _RANGE_FULL or frame.format.name.startswith("yuvj")
+    """Code points of the decoded picture; ``yuvj`` formats are full range by definition, untagged grey by custom."""
+    name = frame.format.name
+    full = frame.color_range == _RANGE_FULL or name.startswith("yuvj")
+    full = full or (name.startswith("gray") and frame.color_range != _RANGE_LIMITED)  # as libswscale takes it
     matrix = int(frame.colorspace)
     if matrix == 0 or frame.format.is_rgb:  # RGB becomes NV12 in BT.709 or BT.601, limited range: see pixels
         matrix, full = (1 if frame.height > 576 else 6), False

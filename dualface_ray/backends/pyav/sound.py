@@ -202,7 +202,7 @@ def _demux(source: InputContainer, stream: Any, counters: Counter[str]) -> Itera
     while True:
         try:
             packet = next(packets)
-        except StopIteration:
+        except (StopIteration, IndexError):  # the latter is PyAV's end of file, when a stream appeared late
             return
         except PROBLEMS:
             counters["audio_read_errors"] += 1
