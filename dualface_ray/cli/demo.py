@@ -41,7 +41,7 @@ def run_demo(request: DemoRequest, *, as_json: bool = False, quiet: bool = False
         layout=request.layout,
         overwrite=True,  # the results of a demo are the demo's own, and it shall run each time
     )
-    pipeline.settings()  # a wrong setting shall be known before half a minute of rendering
+    settings = pipeline.settings()  # a wrong one shall be known before half a minute of rendering
     talk = not (as_json or quiet)
     clip = render_clip(request, talk=talk)
     if as_json:
@@ -53,7 +53,13 @@ def run_demo(request: DemoRequest, *, as_json: bool = False, quiet: bool = False
         return 0
     code = run_request(pipeline, as_json=as_json, quiet=quiet)
     if code == 0 and talk:
-        sys.stdout.write(f"\nThe clip:   {shown(clip)}\nThe result: {shown(request.output)}/\n")
+        from dualface_ray.media import plan_outputs
+
+        (paths,) = plan_outputs(
+            [clip], request.output, layout=settings.framing.layout, container=settings.encode.container
+        )
+        results = ", ".join(shown(path) for path in paths.videos)
+        sys.stdout.write(f"\nThe clip:   {shown(clip)}\nThe result: {results}\n")
     return code
 
 

@@ -54,8 +54,7 @@ class PlainDisplay:
         self._next_s = clock() + _EVERY_S
 
     def say_starting(self) -> None:
-        """One line, for starting Ray takes seconds."""
-        self.say("starting")
+        """Say nothing: the lanes introduce themselves, and a refused request shall be one line."""
 
     def say(self, line: str) -> None:
         """One line for the user."""
