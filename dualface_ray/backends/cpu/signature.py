@@ -43,26 +43,26 @@ def signature(slot: npt.NDArray[Any], info: StreamInfo, out: npt.NDArray[np.uint
         raise ValueError(f"out must be uint8 ({SIGNATURE_BYTES},), not {out.dtype} {out.shape}")
     luma_rows, luma_columns, chroma_rows, chroma_columns = _grids(info.width_px, info.height_px)
     chroma_plane = slot[info.slot_height_px :].reshape(info.slot_height_px // 2, info.slot_width_px // 2, 2)
-    luma = slot[luma_rows][:, luma_columns]
-    chroma = chroma_plane[chroma_rows][:, chroma_columns]
+    luma = slot[luma_rows].take(luma_columns, axis=1)
+    chroma = chroma_plane[chroma_rows].take(chroma_columns, axis=1)
     if info.layout is PixelLayout.P010:
         luma, chroma = (luma >> 8).astype(np.uint8), (chroma >> 8).astype(np.uint8)
     # 16 x 8 points a block: an integer factor, so OpenCV sums integers exactly and rounds once, ties to even.
     means = cv2.resize(luma, (SIGNATURE_COLUMNS, SIGNATURE_ROWS), interpolation=cv2.INTER_AREA)
     out[:_BLOCKS] = means.ravel()
     levels = [
-        _histogram(luma, 0).reshape(_BINS, 16).sum(axis=1),
-        _chroma_bins(_histogram(chroma, 0)),
-        _chroma_bins(_histogram(chroma, 1)),
+        _histogram(luma).reshape(_BINS, 16).sum(axis=1),
+        _chroma_bins(_histogram(np.ascontiguousarray(chroma[..., 0]))),
+        _chroma_bins(_histogram(np.ascontiguousarray(chroma[..., 1]))),
     ]
     counts = np.stack(levels).astype(np.int64)
     totals = counts.sum(axis=1, keepdims=True)
     out[_BLOCKS:] = ((510 * counts + totals) // (2 * totals)).ravel()
 
 
-def _histogram(points: npt.NDArray[np.uint8], channel: int) -> npt.NDArray[np.float32]:
-    """Counts of all 256 levels of one channel; float32 holds them exactly (far below 2**24)."""
-    counts: npt.NDArray[np.float32] = cv2.calcHist([points], [channel], None, [256], [0, 256])
+def _histogram(points: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Counts of all 256 levels of contiguous points; float32 holds them exactly (far below 2**24)."""
+    counts: npt.NDArray[np.float32] = cv2.calcHist([points], [0], None, [256], [0, 256])
     return counts.ravel()
 
 
