@@ -16,6 +16,7 @@ import pytest
 
 from dualface_ray.cli.app import execute
 from dualface_ray.cli.faults import guarded
+from dualface_ray.cli.follow import terminated_is_interrupted
 from dualface_ray.errors import Cancelled, DiskFullError, NameCollisionError, OutputExistsError
 from dualface_ray.report import JobSnapshot, VideoState
 from tests.cli_jobs import PlayedJob, story, video
@@ -177,7 +178,7 @@ SLOW = """
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("options", [[], ["--json"], ["--quiet"]])
 def test_a_signal_cancels_the_job_and_closes_it(number, options):
     code = textwrap.dedent(SLOW).format(root=str(ROOT))
@@ -201,6 +202,21 @@ def test_a_signal_cancels_the_job_and_closes_it(number, options):
         assert out == ""
     else:
         assert "2 cancelled" in out
+
+
+def test_ending_the_interpreter_while_ray_starts_counts_as_interrupted():
+    with pytest.raises(KeyboardInterrupt), terminated_is_interrupted():
+        sys.exit(15)
+
+
+def test_nohup_is_respected():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with terminated_is_interrupted():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_signal_handlers_are_put_back(fake_api, capfd):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -59,20 +60,24 @@ def follow(job: Followed, display: Display) -> int:
 
 @contextmanager
 def terminated_is_interrupted() -> Iterator[None]:
-    """Within this block SIGTERM does what Ctrl-C does, so that ``kill`` leaves nothing behind either.
+    """Within this block SIGTERM and SIGHUP do what Ctrl-C does: ``kill`` or a closed terminal leave nothing behind.
 
-    Signals belong to the main thread; elsewhere the block changes nothing.
+    A signal that is ignored (``nohup``) stays ignored. Signals belong to the main thread; elsewhere the block changes
+    nothing.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
+    except SystemExit as error:
+        raise KeyboardInterrupt from error  # what Ray's own handler for SIGTERM makes of it while Ray starts
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

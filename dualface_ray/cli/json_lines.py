@@ -78,7 +78,7 @@ class JsonDisplay:
         """Write the last changes and the summary; failed videos also get their line on standard error."""
         self.update(snapshot)
         for video in snapshot.videos:
-            if video.error:
+            if video.state is VideoState.FAILED:
                 self._err.write(f"dualface: {shown(video.error)}\n")
         self._err.flush()
         self._write(

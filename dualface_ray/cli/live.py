@@ -111,4 +111,5 @@ def _numbers(done: int, total: int, fps: float, eta_s: float | None) -> tuple[Te
 
 def _ended_line(video: VideoProgress) -> Text:
     line = Text(video.state.value, style=STYLES[video.state])
-    return line.append(f" {shown(video.error or video.source)}", style="default")
+    text = video.error if video.state is VideoState.FAILED and video.error else video.source
+    return line.append(f" {shown(text)}", style="default")

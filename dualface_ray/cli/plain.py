@@ -36,7 +36,7 @@ class QuietDisplay:
     def finish(self, snapshot: JobSnapshot) -> None:
         """One line for each video that failed."""
         for video in snapshot.videos:
-            if video.error:
+            if video.state is VideoState.FAILED:
                 self._err.write(f"dualface: {shown(video.error)}\n")
         self._err.flush()
 

@@ -45,7 +45,7 @@ def result(video: VideoProgress) -> str:
     """Where the result is, or why there is none."""
     if video.state in (VideoState.DONE, VideoState.SKIPPED):
         return ", ".join(shown(path) for path in video.outputs)
-    return shown(video.error)
+    return shown(video.error) if video.state is VideoState.FAILED else "–"
 
 
 def closing_line(snapshot: JobSnapshot) -> str:
