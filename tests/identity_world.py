@@ -173,6 +173,10 @@ class World:
                     [cx + w / 5, cy + h / 4],
                 ]
             )
+        for i in range(len(boxes) - 1, -1, -1):  # non-maximum suppression, the front one wins
+            if any(overlap(boxes[i], other) > 0.3 for other in boxes[i + 1 :]):
+                for row in (boxes, looks, scores, marks):
+                    del row[i]
         if not boxes:
             return Faces.none()
         order = np.argsort(-np.array(scores), kind="stable")

@@ -24,10 +24,17 @@ _MAX_CANDIDATES = 4
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """``face_of[i]`` is the index of the face of track i, or -1; ``margin`` is the second best total minus the best."""
+    """Result of ``assign``.
+
+    Attributes:
+        face_of: index of the face of each track, or -1.
+        margin: second best total minus the best, in nats.
+        rival: for each track with a face, by how much an unassigned face would have cost more (inf = none in reach).
+    """
 
     face_of: tuple[int, ...]
     margin: float
+    rival: tuple[float, ...]
 
 
 def pair_cost(track: Track, face: Sight, look_scale: float) -> float | None:
@@ -95,4 +102,9 @@ def assign(tracks: Sequence[Track], faces: Sequence[Sight], look_scale: float) -
         face_of.append(pick)
         if pick >= 0:
             taken.add(pick)
-    return Assignment(tuple(face_of), second_cost - best_cost)
+    rival = []
+    for i, pick in enumerate(face_of):
+        mine = next((cost for cost, j in costs[i] if j == pick), math.inf)
+        others = [cost for cost, j in costs[i] if j >= 0 and j not in taken]
+        rival.append(min(others, default=math.inf) - mine if pick >= 0 else math.inf)
+    return Assignment(tuple(face_of), second_cost - best_cost, tuple(rival))

@@ -53,6 +53,8 @@ GATE_SIZE = 0.75
 """Largest change of log height between two sights."""
 AMBIGUOUS_MARGIN = 2.0
 """Two joint assignments closer than this are a crossing, not an answer."""
+EMERGING_MARGIN = 6.0
+"""The same for a track in an open crossing: the hidden one may be coming out just there."""
 
 # --- crossings -----------------------------------------------------------------------------------------------
 OVERLAP_IOU = 0.22
@@ -61,6 +63,19 @@ HIDDEN_WIDTHS = 0.8
 """A face that vanished within this distance of another one went behind it."""
 CLEAN_WIDTHS = 1.15
 """A sight is clean (fit for the gallery) when every other face's centre is farther than this."""
+
+HELD_WIDTHS = 0.2
+"""While somebody is hidden, the visible face is the same from sight to sight only within this distance, ..."""
+HELD_SPEED_WIDTHS = 1.5
+"""... plus this times the seconds between, ..."""
+HELD_SIZE = 0.12
+"""... at a size (log height) no farther off than this."""
+HIDDEN_REACH_WIDTHS = 0.45
+"""Who is hidden by a face has the centre within this distance of it, or would be seen."""
+LOOSE_WIDTHS = 0.7
+"""A face in an overlap belongs to a path that passes within this distance ..."""
+LOOSE_SIZE = 0.3
+"""... at a size (log height) no farther off than this."""
 
 # --- persons -------------------------------------------------------------------------------------------------
 INTERPOLATE_S = 0.55

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from dualface_ray.identity import constants as c
 from dualface_ray.identity.motion import gap_widths
-from dualface_ray.identity.sights import OTHER, Sight
+from dualface_ray.identity.sights import OTHER, Sight, look_distance
 from dualface_ray.identity.tracker import Tracker
 from dualface_ray.identity.tracks import PERSONS, Box, PersonState, PersonTrack, TrackedFrame
 
@@ -77,7 +77,7 @@ def _knot(sight: Sight, shot: int) -> Knot:
 
 
 def fill_overlaps(tracker: Tracker, knots: dict[str, list[Knot]]) -> None:
-    """Give the loose faces of overlaps to whoever's path they fit, once both ends of the path are known."""
+    """Give the loose faces of overlaps to whoever's path and looks they fit; the frames around stay predicted."""
     by_frame: dict[int, list[Sight]] = {}
     for sight in tracker.loose:
         by_frame.setdefault(sight.frame, []).append(sight)
@@ -90,23 +90,23 @@ def fill_overlaps(tracker: Tracker, knots: dict[str, list[Knot]]) -> None:
                 continue
             for i, sight in enumerate(sights):
                 far = gap_widths(place, sight.box)
-                if far < 1.0:
-                    grown = abs(math.log((sight.box[3] - sight.box[1]) / max(place[3] - place[1], 1e-6)))
-                    options.append((far + grown, name, i))
+                grown = abs(math.log((sight.box[3] - sight.box[1]) / max(place[3] - place[1], 1e-6)))
+                look = look_distance(sight.look, tracker.persons[name].look)
+                if far < c.LOOSE_WIDTHS and grown < c.LOOSE_SIZE:
+                    options.append((far + 2 * grown + 2 * (look or 0.0), name, i))
         used_names: set[str] = set()
         used: set[int] = set()
         for _, name, i in sorted(options):
-            if name in used_names or i in used:
+            path = knots[name]
+            at = bisect_right([k.frame for k in path], frame)
+            if name in used_names or i in used or (at and path[at - 1].frame == frame):
                 continue
             used_names.add(name)
             used.add(i)
-            path = knots[name]
-            at = bisect_right([k.frame for k in path], frame)
-            if at and path[at - 1].frame == frame:
-                continue
             knot = _knot(sights[i], tracker.shot)
+            knot.after_miss = True
             if at:
-                knot.ended, path[at - 1].ended = path[at - 1].ended, ""
+                knot.ended = path[at - 1].ended or "overlap"
             path.insert(at, knot)
 
 
@@ -133,8 +133,10 @@ def _drift(a: Knot, t_s: float) -> Box:
     return p[0] + dx, p[1] + dy, p[2] + dx, p[3] + dy
 
 
-def person_track(path: Sequence[Knot], at: int, frame: Frame, max_predict_s: float) -> PersonTrack:
-    """One person in one frame; ``at`` is the number of knots at or before it."""
+def person_track(
+    path: Sequence[Knot], at: int, frame: Frame, size: tuple[float, float], max_predict_s: float
+) -> PersonTrack:
+    """One person in one frame of a video of this size; ``at`` is the number of knots at or before the frame."""
     t_s = frame.t_s
     before = path[at - 1] if at else None
     if before is not None and before.frame == frame.index:
@@ -162,9 +164,30 @@ def person_track(path: Sequence[Knot], at: int, frame: Frame, max_predict_s: flo
     limit = c.LEFT_S if before.ended == "left" else max_predict_s
     if since > limit:
         return _ABSENT
+    box = _drift(before, t_s)
+    if not (0 < box[0] + box[2] < 2 * size[0] and 0 < box[1] + box[3] < 2 * size[1]):
+        return _ABSENT
     fade = math.exp(-since / c.SCORE_DECAY_S)
     state = PersonState.DETECTED if not before.ended and since <= 0.5 * c.INTERPOLATE_S else PersonState.PREDICTED
-    return PersonTrack(state, _drift(before, t_s), before.score * fade)
+    return PersonTrack(state, box, before.score * fade)
+
+
+def _hide_behind(columns: list[list[PersonTrack]], knots: dict[str, list[Knot]], frames: Sequence[Frame]) -> None:
+    """Somebody who vanished in an overlap and has not come out is behind the other face: the box stays there."""
+    for me, name in enumerate(PERSONS):
+        last = next((k for k in reversed(knots[name]) if k.ended == "overlap"), None)
+        if last is None or last is not knots[name][-1]:
+            continue
+        for k, frame in enumerate(frames):
+            mine, other = columns[me][k], columns[1 - me][k]
+            if frame.index <= last.frame or mine.box_px is None or other.box_px is None or frame.shot != last.shot:
+                continue
+            p, q = mine.box_px, other.box_px
+            off = 0.5 * (p[0] + p[2] - q[0] - q[2])
+            reach = c.HIDDEN_REACH_WIDTHS * (q[2] - q[0])
+            if abs(off) > reach:
+                dx = math.copysign(reach, off) - off
+                columns[me][k] = PersonTrack(mine.state, (p[0] + dx, p[1], p[2] + dx, p[3]), mine.score)
 
 
 def _entering(path: Sequence[Knot], at: int, frame: Frame) -> PersonTrack | None:
@@ -213,6 +236,7 @@ def resolve(
     if tracker.loose:
         fill_overlaps(tracker, knots)
     doubt = min(uncertain_from(tracker, due), default=1 << 62)
+    size = tracker.width, tracker.height
     columns = []
     for name in PERSONS:
         path = knots[name]
@@ -221,8 +245,9 @@ def resolve(
         for frame in frames:
             while at < count and path[at].frame <= frame.index:
                 at += 1
-            column.append(person_track(path, at, frame, max_predict_s))
+            column.append(person_track(path, at, frame, size, max_predict_s))
         columns.append(column)
+    _hide_behind(columns, knots, frames)
     tracked = [
         TrackedFrame(f.index, f.pts_ticks, f.shot, a, b, f.index < doubt)
         for f, a, b in zip(frames, *columns, strict=True)

@@ -34,6 +34,8 @@ class Crossing:
     persons: tuple[str, ...]
     sides: tuple[float, ...]
     """Centre x of each person when they met."""
+    strangers: int = 0
+    """Further faces that took part."""
     resolved: int = -1
     """Frame whose faces decided it; -1 = open."""
 
@@ -67,7 +69,6 @@ class Tracker:
     shot_start: int = 0
     next_id: int = 0
     strangers_seen: bool = False
-    ambiguous: bool = False
 
     # --- one examined frame ----------------------------------------------------------------------------------
     def live(self) -> list[Track]:
@@ -112,24 +113,35 @@ class Tracker:
     def step(self, frame: int, t_s: float, faces: Sequence[Sight], settings: Settings) -> None:
         """Take the faces of the next examined frame in."""
         first = self.frame < 0
-        new_shot = not first and not any(t.shot == self.shot for t in self.tracks)
         before, self.frame, self.t_s = self.frame, frame, t_s
+        new_shot = not first and before < self.shot_start
+        self.strangers_seen |= len(faces) > len(self.persons)
         tracks = self.live()
         result = assign(tracks, faces, settings.identity.descriptor_scale)
-        found: dict[int, int] = {}
-        self.ambiguous = False
+        face_of = list(result.face_of)
         if result.margin < c.AMBIGUOUS_MARGIN:
-            self._doubt(tracks, faces, result.face_of)
+            self._doubt(tracks)
+        emerging = any(crossing.resolved < 0 for crossing in self.crossings)
+        hidden = self._somebody_hidden()
         for i, track in enumerate(tracks):
-            j = result.face_of[i]
-            if j < 0:
+            in_crossing = track.origin == "crossing" and not track.person
+            limit = c.EMERGING_MARGIN if emerging and in_crossing else c.AMBIGUOUS_MARGIN
+            unsure = result.rival[i] < limit and track.person != OTHER
+            if hidden and in_crossing and face_of[i] >= 0:
+                unsure |= not _same_face(track, faces[face_of[i]])
+            if unsure and not track.closed:
+                self._lose_grip(track)
+                face_of[i] = -1  # two faces could be this one: both begin anew
+        found: set[int] = set()
+        for i, track in enumerate(tracks):
+            if face_of[i] < 0:
                 if track.missed_from < 0:
                     track.missed_from = frame
                 continue
-            found[j] = track.track_id
+            found.add(face_of[i])
             if not track.closed:
-                self._see(track, faces[j])
-        self._break_overlaps(tracks, faces, result.face_of)
+                self._see(track, faces[face_of[i]])
+        self._break_overlaps(tracks, faces, face_of)
         for j, face in enumerate(faces):
             if j in found:
                 continue
@@ -138,6 +150,13 @@ class Tracker:
             else:
                 self._begin(face, "start" if first else "cut" if new_shot else "", before)
         self._close_lost(settings)
+
+    def _lose_grip(self, track: Track) -> None:
+        """End a track that two faces could continue; what an undecided one saw in a crossing belongs to nobody."""
+        track.closed = "overlap"
+        if not track.person and track.origin == "crossing":
+            self.loose += [sight for sight in track.sights if sight.frame >= track.born]
+            self.tracks.remove(track)
 
     def _see(self, track: Track, face: Sight) -> None:
         track.see(face)
@@ -175,7 +194,7 @@ class Tracker:
     def _overlapped(face: Sight, faces: Sequence[Sight]) -> bool:
         return any(other is not face and iou(face.box, other.box) > c.OVERLAP_IOU for other in faces)
 
-    def _doubt(self, tracks: Sequence[Track], faces: Sequence[Sight], face_of: Sequence[int]) -> None:
+    def _doubt(self, tracks: Sequence[Track]) -> None:
         """Two assignments are nearly as good: break the tracks that are near each other rather than guess."""
         for i, p in enumerate(tracks):
             for q in tracks[i + 1 :]:
@@ -183,7 +202,6 @@ class Tracker:
                     continue
                 if gap_widths(p.motion.box_at(self.t_s), q.motion.box_at(self.t_s)) < 2 * c.NEAR_WIDTHS:
                     self._break(p, q)
-        self.ambiguous = True
 
     def _break_overlaps(self, tracks: Sequence[Track], faces: Sequence[Sight], face_of: Sequence[int]) -> None:
         for i, p in enumerate(tracks):
@@ -208,6 +226,7 @@ class Tracker:
 
     def _break(self, p: Track, q: Track) -> None:
         names = tuple(t.person for t in (p, q) if t.person in self.persons)
+        strangers = sum(1 for t in (p, q) if t.person == OTHER or (not t.person and not self.free()))
         for track in (p, q):
             track.closed = track.closed or "overlap"
         if not names:
@@ -216,8 +235,10 @@ class Tracker:
             if crossing.resolved < 0 and set(names) & set(crossing.persons):
                 crossing.persons = tuple(sorted(set(crossing.persons) | set(names)))
                 crossing.sides = tuple(self._side(name) for name in crossing.persons)
+                crossing.strangers = max(crossing.strangers, strangers)
                 return
-        self.crossings.append(Crossing(self.frame, self.t_s, names, tuple(self._side(n) for n in names)))
+        sides = tuple(self._side(name) for name in names)
+        self.crossings.append(Crossing(self.frame, self.t_s, names, sides, strangers))
         self._event(self.frame, "occluded", "".join(names), {"reason": "faces overlap"})
 
     def _side(self, name: str) -> float:
@@ -309,7 +330,7 @@ class Tracker:
         urgent = track.born <= deadline
         ready = track.hits >= c.MIN_HITS or urgent
         reid = settings.identity.reid
-        hidden = track.origin == "crossing" and len(self.undecided()) == 1 and len(self.free()) > 1
+        hidden = track.origin == "crossing" and self._somebody_hidden()
         enough = verdict.margin >= settings.identity.decide_margin
         fresh = self.t_s - track.probed_s >= c.PROBE_EVERY_S
         if reid != "off" and ready and may_probe and fresh and track.probe_rounds < c.PROBE_ROUNDS:
@@ -325,6 +346,11 @@ class Tracker:
                 return False  # not one of the known: perhaps the other place's owner
             self._name(track, verdict.label, "evidence" if enough else "best guess", verdict)
         return False
+
+    def _somebody_hidden(self) -> bool:
+        """Whether fewer faces have come out of an open crossing than went in."""
+        out = sum(1 for t in self.undecided() if t.origin == "crossing")
+        return any(x.resolved < 0 and out < len(x.persons) + x.strangers for x in self.crossings)
 
     def _give_places(self, deadline: int) -> None:
         """Places that nobody had yet: the principal faces take them, left first."""
@@ -484,6 +510,14 @@ class Tracker:
 
     def _event(self, frame: int, kind: str, person: str, detail: dict[str, float | str]) -> None:
         self.events.append(IdentityEvent(frame, kind, person, dict(detail)))
+
+
+def _same_face(track: Track, face: Sight) -> bool:
+    """Whether the only visible face of a crossing is still the one of the track, and not the other one come out."""
+    last = track.last
+    steady = gap_widths(last.box, face.box) < c.HELD_WIDTHS + c.HELD_SPEED_WIDTHS * (face.t_s - last.t_s)
+    grown = abs(math.log((face.box[3] - face.box[1]) / max(last.box[3] - last.box[1], 1e-6)))
+    return steady and grown < c.HELD_SIZE
 
 
 def _crop(sight: Sight) -> FaceCrop:
