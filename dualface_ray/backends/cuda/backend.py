@@ -1,0 +1,72 @@
+"""CudaBackend: the factories of a GPU; nothing is imported before one of them is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dualface_ray.compose import Compositor
+from dualface_ray.detect import Detector, Embedder
+from dualface_ray.errors import UnsupportedMediaError
+from dualface_ray.frames import Arena, ArenaHandle
+from dualface_ray.media import DecodeSession, EncodeSession, EncodeSpec
+from dualface_ray.settings import Settings
+
+
+class CudaBackend:
+    """The ``backends.Backend`` of a GPU; see there for arguments and errors.
+
+    Every factory raises ``DeviceError`` with a remedy when CUDA, its libraries or a device is missing.
+    """
+
+    name = "cuda"
+
+    def create_arena(self, size_bytes: int, slots: int) -> Arena:
+        """Device memory, exported by CUDA IPC."""
+        from dualface_ray.backends.cuda.arena import CudaArena
+
+        return CudaArena.create(size_bytes, slots)
+
+    def attach_arena(self, handle: ArenaHandle) -> Arena:
+        """The same memory in another process on the same card."""
+        from dualface_ray.backends.cuda.arena import CudaArena
+
+        return CudaArena.attach(handle)
+
+    def open_decoder(self, path: Path, stream_id: str, settings: Settings, threads: int) -> DecodeSession:
+        """NVDEC; the CPU where the card cannot and ``lane.allow_cpu_decode`` says so."""
+        from dualface_ray.backends.cuda.decode import CudaDecodeSession
+        from dualface_ray.backends.cuda.upload import UploadDecodeSession
+
+        try:
+            return CudaDecodeSession(path, stream_id, settings)
+        except UnsupportedMediaError:
+            if not settings.lane.allow_cpu_decode:
+                raise
+            return UploadDecodeSession(path, stream_id, settings, threads)
+
+    def load_detector(self, settings: Settings, threads: int) -> Detector:
+        """CenterFace on TensorRT; builds missing engines first, which takes minutes."""
+        from dualface_ray.backends.cuda.detector import CudaDetector
+
+        return CudaDetector(settings)
+
+    def load_embedder(self, settings: Settings, threads: int) -> Embedder:
+        """The face embedding on TensorRT."""
+        from dualface_ray.backends.cuda.embedder import load_embedder
+
+        return load_embedder(settings)
+
+    def open_compositor(self, settings: Settings) -> Compositor:
+        """Kernels on pool slots."""
+        from dualface_ray.backends.cuda.compositor import CudaCompositor
+
+        return CudaCompositor()
+
+    def open_encoder(self, spec: EncodeSpec) -> EncodeSession:
+        """NVENC, or x264, x265 and SVT-AV1 behind pinned memory where the card has none."""
+        from dualface_ray.backends.cuda.encode import open_encoder
+
+        return open_encoder(spec)
+
+
+BACKEND = CudaBackend()

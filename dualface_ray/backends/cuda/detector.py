@@ -1,0 +1,254 @@
+"""CudaDetector: CenterFace on TensorRT, from slots to faces without a picture leaving the device.
+
+    slots of any streams ─ letterbox, one launch ─► TensorRT ─► maps ─ decode, suppress ─► boxes ─► host
+    slots + boxes ─ patches, one launch ─► cell means ─► host ─► descriptors
+
+Landscape and portrait video need inputs of different shape; each has its engine, loaded when it is first needed and
+built beforehand, because building takes minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dualface_ray.backends.cuda.appearance import descriptors_of
+from dualface_ray.backends.cuda.arena import address_of
+from dualface_ray.backends.cuda.kernels import FACE_FLOATS
+from dualface_ray.backends.cuda.launch import Staging, kernel, new_stream
+from dualface_ray.backends.cuda.records import letterbox_items, letterbox_of, patch_items
+from dualface_ray.backends.cuda.vendor import COPY_DEVICE_TO_HOST, cupy, device, enter_device, translated
+from dualface_ray.detect import PATCH_CELLS, STRIDE_PX, FramePixels, Letterbox
+from dualface_ray.errors import DeviceError, ModelError, ModelMissingError
+from dualface_ray.frames import F32, Faces
+from dualface_ray.models import Engine, Profile, built_engine, engine_key, resolve
+from dualface_ray.settings import Settings
+
+DEFAULT_BATCH = 64
+"""Throughput of the measured engine flattens beyond this."""
+_THREADS = 256
+
+Progress = Callable[[str], None]
+
+
+def input_shapes(settings: Settings) -> list[tuple[int, int]]:
+    """Heights and widths of the inputs: landscape first, then portrait where it differs."""
+    landscape = (settings.detect.input_height_px, settings.detect.input_width_px)
+    return [landscape] if landscape[0] == landscape[1] else [landscape, landscape[::-1]]
+
+
+def quantised_path(model: Path) -> Path:
+    """Where the INT8 version of a model lies, once it was made and passed its gate."""
+    return model.with_name(f"{model.stem}-int8.onnx")
+
+
+def build_engines(settings: Settings, progress: Progress = lambda line: None) -> dict[tuple[int, int], Path]:
+    """Engine files for every input shape, built now where they are missing.
+
+    Raises:
+        ModelError: the model is missing, or TensorRT refuses it.
+        DeviceError: TensorRT or the device is missing.
+    """
+    model = resolve(settings.detect.model, settings.detect.model_path)
+    precision = settings.detect.precision
+    if precision == "int8":
+        model = quantised_path(model)
+        if not model.is_file():
+            raise ModelMissingError(
+                "there is no int8 version of the detector",
+                where=str(model),
+                remedy="Make it with: dualface models build --precision int8, or use detect.precision=fp16.",
+            )
+    card = device()
+    paths = {}
+    for height, width in input_shapes(settings):
+        profile = Profile(settings.detect.batch_max or DEFAULT_BATCH, height, width)
+        key = engine_key(model, precision, profile, card.name, card.compute_capability)
+        paths[height, width] = built_engine(model, key, progress=progress)
+    return paths
+
+
+class CudaDetector:
+    """The ``detect.Detector`` of a GPU; used by one thread at a time.
+
+    Args:
+        settings: thresholds, input size and precision are read from ``settings.detect``.
+        progress: called with one readable line per step of building an engine.
+
+    Raises:
+        ModelError: the model is missing, damaged or refused.
+        DeviceError, VramBudgetError: the device or its memory.
+    """
+
+    def __init__(self, settings: Settings, progress: Progress = lambda line: None) -> None:
+        enter_device()
+        self._settings = settings.detect
+        self._max_batch = settings.detect.batch_max or DEFAULT_BATCH
+        self._paths = build_engines(settings, progress)
+        self._stream = new_stream()
+        self._engines: dict[tuple[int, int], _Network] = {}
+        self._items = Staging()
+        self._patch_items = Staging()
+        self._patches: Any = None
+        self._patches_host: Any = None
+        rows = self._max_batch * self._settings.max_faces * FACE_FLOATS
+        with translated("allocating the detector's results"):
+            self._faces = cupy().zeros(rows, np.float32)
+            self._counts = cupy().zeros(self._max_batch, np.int32)
+            self._faces_host = cupy().cuda.alloc_pinned_memory(rows * 4)
+            self._counts_host = cupy().cuda.alloc_pinned_memory(self._max_batch * 4)
+            cupy().cuda.runtime.deviceSynchronize()
+        self._network(input_shapes(settings)[0])
+        self._closed = False
+
+    @property
+    def max_batch(self) -> int:
+        """The setting, else 64."""
+        return self._max_batch
+
+    def detect(self, batch: Sequence[FramePixels]) -> list[Faces]:
+        """Faces of each frame in displayed pixels, with appearance descriptors, best score first.
+
+        Frames of the same input shape run together. The slots have been read completely on return.
+
+        Raises:
+            DeviceError: CUDA or TensorRT failed, or the detector is closed.
+        """
+        if self._closed:
+            raise DeviceError("the detector is closed", where="cuda detector")
+        enter_device()
+        boxes = [letterbox_of(f.info, self._settings.input_width_px, self._settings.input_height_px) for f in batch]
+        results: list[Faces | None] = [None] * len(batch)
+        for shape in sorted({(box.input_height_px, box.input_width_px) for box in boxes}):
+            members = [i for i, box in enumerate(boxes) if (box.input_height_px, box.input_width_px) == shape]
+            for start in range(0, len(members), self._max_batch):
+                part = members[start : start + self._max_batch]
+                found = self._run(shape, [batch[i] for i in part], [boxes[i] for i in part])
+                for index, faces in zip(part, found, strict=True):
+                    results[index] = faces
+        return [faces if faces is not None else Faces.none() for faces in results]
+
+    def close(self) -> None:
+        """Free everything; harmless when called twice."""
+        if not self._closed:
+            self._closed = True
+            self._stream.synchronize()
+            for network in self._engines.values():
+                network.engine.close()
+            self._engines = {}
+            self._faces = self._counts = self._patches = None
+
+    def _network(self, shape: tuple[int, int]) -> _Network:
+        found = self._engines.get(shape)
+        if found is None:
+            profile = Profile(self._max_batch, *shape)
+            found = self._engines[shape] = _Network(Engine(self._paths[shape], profile, self._stream))
+        return found
+
+    def _run(self, shape: tuple[int, int], frames: list[FramePixels], boxes: list[Letterbox]) -> list[Faces]:
+        network, count = self._network(shape), len(frames)
+        height, width = shape
+        records = letterbox_items([(address_of(f.slot), f.info, b) for f, b in zip(frames, boxes, strict=True)])
+        with translated("detecting faces"), self._stream:
+            items = self._items.upload(records, self._stream)
+            into = network.engine.input
+            name = "letterbox_half" if into.dtype == np.float16 else "letterbox_float"
+            arguments = (np.uint64(items.data.ptr), np.uint64(into.data.ptr), np.int32(width), np.int32(height))
+            kernel(name)((-(-width * height // _THREADS), 1, count), (_THREADS,), arguments)
+            maps = network.engine.run(count)
+            kernel("centerface")(
+                (count,),
+                (_THREADS,),
+                (
+                    *(np.uint64(maps[name].data.ptr) for name in network.map_names),
+                    np.int32(height // STRIDE_PX),
+                    np.int32(width // STRIDE_PX),
+                    np.float32(self._settings.min_score),
+                    np.float32(self._settings.nms_iou),
+                    np.int32(self._settings.max_faces),
+                    np.uint64(self._counts.data.ptr),
+                    np.uint64(self._faces.data.ptr),
+                ),
+            )
+            counts, rows = self._download(count)
+        return self._finish(frames, boxes, counts, rows)
+
+    def _download(self, count: int) -> tuple[npt.NDArray[np.int32], F32]:
+        """Counts (count,) and rows (count, max_faces, FACE_FLOATS); waits for the stream."""
+        runtime, handle = cupy().cuda.runtime, self._stream.ptr
+        limit = self._settings.max_faces
+        size = count * limit * FACE_FLOATS
+        for host, source, length in (
+            (self._counts_host, self._counts, count * 4),
+            (self._faces_host, self._faces, size * 4),
+        ):
+            runtime.memcpyAsync(host.ptr, source.data.ptr, length, COPY_DEVICE_TO_HOST, handle)
+        self._stream.synchronize()
+        rows = np.frombuffer(self._faces_host, np.float32, size).reshape(count, limit, FACE_FLOATS)
+        return np.frombuffer(self._counts_host, np.int32, count), rows
+
+    def _finish(
+        self, frames: list[FramePixels], boxes: list[Letterbox], counts: npt.NDArray[np.int32], rows: F32
+    ) -> list[Faces]:
+        """From rows in input pixels to faces in displayed pixels, with descriptors."""
+        shown: list[tuple[F32, F32, F32]] = []
+        for box, count, one in zip(boxes, counts, rows, strict=True):
+            kept = np.array(one[:count])
+            points = box.points_to_display(kept[:, 5:].reshape(-1, 5, 2))
+            shown.append((box.boxes_to_display(kept[:, :4]), points, kept[:, 4].copy()))
+        described = self._describe(frames, [one[0] for one in shown])
+        return [
+            Faces(*one, descriptors) if len(one[2]) else Faces.none()
+            for one, descriptors in zip(shown, described, strict=True)
+        ]
+
+    def _describe(self, frames: list[FramePixels], boxes: list[F32]) -> list[F32]:
+        """Descriptors (n, D) of each frame's faces."""
+        sizes = [len(one) for one in boxes]
+        total = sum(sizes)
+        if total == 0:
+            return [np.zeros((0, 0), np.float32) for _ in frames]
+        records = np.concatenate(
+            [patch_items(address_of(f.slot), f.info, one) for f, one in zip(frames, boxes, strict=True) if len(one)]
+        )
+        floats = len(records) * PATCH_CELLS * PATCH_CELLS * 3
+        with translated("sampling faces"), self._stream:
+            if self._patches is None or self._patches.size < floats:
+                self._patches = cupy().empty(2 * floats, np.float32)
+                self._patches_host = cupy().cuda.alloc_pinned_memory(2 * floats * 4)
+            items = self._patch_items.upload(records, self._stream)
+            arguments = (np.uint64(items.data.ptr), np.uint64(self._patches.data.ptr))
+            kernel("patches")((len(records),), (_THREADS,), arguments)
+            cupy().cuda.runtime.memcpyAsync(
+                self._patches_host.ptr, self._patches.data.ptr, floats * 4, COPY_DEVICE_TO_HOST, self._stream.ptr
+            )
+            self._stream.synchronize()
+        patches = np.frombuffer(self._patches_host, np.float32, floats)
+        infos = [frame.info for frame, size in zip(frames, sizes, strict=True) for _ in range(size)]
+        looks = descriptors_of(patches.reshape(total, 3, PATCH_CELLS, PATCH_CELLS, 3), infos)
+        return np.split(looks, np.cumsum(sizes)[:-1])
+
+
+class _Network:
+    """An engine and the names of its four maps in the order the kernel takes them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        channels = {name: int(array.shape[1]) for name, array in engine.outputs.items() if array.ndim == 4}
+        names = ("heatmap", "log_size", "offset", "landmarks")
+        if set(names) <= set(channels):
+            self.map_names: tuple[str, ...] = names
+        elif sorted(channels.values()) == [1, 2, 2, 10]:
+            # A user's own graph: by channels; of the two maps with two, the published order is size, then offset.
+            order = sorted(channels, key=lambda name: (channels[name], list(channels).index(name)))
+            self.map_names = tuple(order)
+        else:
+            raise ModelError(
+                f"not a CenterFace graph: its outputs have {sorted(channels.values())} channels",
+                where="cuda detector",
+                remedy="Leave detect.model_path empty to use the registered model.",
+            )

@@ -1,0 +1,216 @@
+"""NvencSession: H.264, HEVC and AV1 by NVENC; thin, parameters fixed for the whole run.
+
+Not measured: the GPU hosts at hand have no NVENC. What is known comes from the module's own signatures (2.2.4):
+``Encode`` takes an object whose ``cuda()`` gives one array interface a plane, queues a copy of it on the encoder's
+stream, and answers with dicts of ``data``, ``timestamp`` (the ``inputTimeStamp`` given) and ``picture_type``. The
+stream is ours, so waiting for it after the call means that the canvas has been read.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Any
+
+from dualface_ray.backends.cuda.arena import address_of
+from dualface_ray.backends.cuda.gate import SessionGate, Slot, exhausted
+from dualface_ray.backends.cuda.nvdec import LIFE_LOCK
+from dualface_ray.backends.cuda.vendor import first_line
+from dualface_ray.errors import EncodeError, OutputError, ResourceError
+from dualface_ray.media import Canvas, EncodeSpec, Packet
+
+_EXHAUSTED = re.compile(r"(?:returned error|error code|error)\D{0,4}(10|21)\b", re.IGNORECASE)
+"""NV_ENC_ERR_OUT_OF_MEMORY (10: old drivers) and NV_ENC_ERR_INCOMPATIBLE_CLIENT_KEY (21: new ones) on opening."""
+_KEY_PICTURES = frozenset({2, 3})
+"""NV_ENC_PIC_TYPE_I and NV_ENC_PIC_TYPE_IDR."""
+_PRESETS = {
+    "ultrafast": "P1",
+    "superfast": "P1",
+    "veryfast": "P2",
+    "faster": "P3",
+    "fast": "P3",
+    "medium": "P4",
+    "slow": "P5",
+    "slower": "P6",
+    "veryslow": "P7",
+}
+"""x264's names on NVENC's scale; P1 to P7 are taken as they are."""
+
+
+class Planes:
+    """A canvas in the form the encoder reads: luma (h, w, 1) and chroma (h / 2, w / 2, 2)."""
+
+    def __init__(self, canvas: Canvas, width_px: int, height_px: int) -> None:
+        bytes_per_sample = int(canvas.dtype.itemsize)
+        row, kind = width_px * bytes_per_sample, f"|u{bytes_per_sample}"
+        address = address_of(canvas)
+        self._keep = canvas
+        self._planes = [
+            _Plane((height_px, width_px, 1), (row, bytes_per_sample, bytes_per_sample), kind, address),
+            _Plane(
+                (height_px // 2, width_px // 2, 2),
+                (row, 2 * bytes_per_sample, bytes_per_sample),
+                kind,
+                address + row * height_px,
+            ),
+        ]
+
+    def cuda(self) -> list[_Plane]:
+        """What PyNvVideoCodec calls."""
+        return self._planes
+
+
+class _Plane:
+    def __init__(self, shape: tuple[int, ...], strides: tuple[int, ...], kind: str, address: int) -> None:
+        self.__cuda_array_interface__ = {
+            "shape": shape,
+            "strides": strides,
+            "typestr": kind,
+            "data": (address, False),
+            "version": 3,
+        }
+
+
+def parameters(spec: EncodeSpec) -> dict[str, str]:
+    """Everything ``CreateEncoder`` is told; the same for the whole run.
+
+    Constant quality as variable bit rate with a target (``cq``), no B-frames, no look-ahead, closed groups of fixed
+    length, parameter sets with every key frame so that segments can be joined.
+    """
+    fps = spec.rate if spec.rate > 0 else Fraction(25)
+    options = {
+        "codec": spec.codec,
+        "gpu_id": "0",
+        "preset": spec.preset.upper() if re.fullmatch(r"[pP][1-7]", spec.preset) else _PRESETS.get(spec.preset, "P4"),
+        "tuning_info": "high_quality",
+        "rc": "vbr",
+        "cq": str(spec.quality),
+        "fps": str(max(1, round(fps))),  # an integer: the library cuts decimals off; time stamps come with each frame
+        "gop": str(spec.gop_frames),
+        "idrperiod": str(spec.gop_frames),
+        "bf": "0",
+        "lookahead": "0",
+        "repeatspspps": "1",
+    }
+    if spec.codec == "av1":
+        options["use_ivf_container"] = "0"
+        del options["repeatspspps"]
+    if (spec.colour_matrix, spec.colour_primaries, spec.colour_transfer) == (1, 1, 1) and not spec.full_range:
+        options["colorspace"] = "bt709"
+    return options
+
+
+class NvencSession:
+    """The ``EncodeSession`` port over NVENC; used by one thread at a time.
+
+    Args:
+        spec: what to encode.
+        gate: counts the sessions of this machine.
+        library: the module PyNvVideoCodec, or a double with its interface.
+        stream: CUDA stream for the copies; has ``ptr`` and ``synchronize``.
+        context: CUcontext of this process, so that the encoder makes none of its own.
+        deep: canvases hold 10 bits (P010).
+
+    Raises:
+        EncoderSessionsExhausted: the gate or the driver allows no further session; open the next one in a new process.
+        EncodeError: the encoder refuses the parameters.
+    """
+
+    def __init__(
+        self, spec: EncodeSpec, gate: SessionGate, library: Any, stream: Any, context: int, *, deep: bool = False
+    ) -> None:
+        self.spec = spec
+        self._library = library
+        self._stream = stream
+        self._where = f"nvenc {spec.codec} {spec.width_px}x{spec.height_px}"
+        self._place: Slot = gate.enter(self._where)
+        self._frames: list[int] = []
+        self._sent = self._received = 0
+        self._finished = False
+        self._encoder: Any = None
+        try:
+            with LIFE_LOCK:
+                self._encoder = library.CreateEncoder(
+                    spec.width_px,
+                    spec.height_px,
+                    "P010" if deep else "NV12",
+                    False,
+                    cudacontext=context,
+                    cudastream=stream.ptr,
+                    **parameters(spec),
+                )
+            self._extradata = bytes(self._encoder.GetSequenceParams())
+        except Exception as error:
+            self.close()
+            raise self._translated(error) from error
+
+    @property
+    def extradata(self) -> bytes:
+        """SPS and PPS (Annex B), VPS too for HEVC, the sequence header for AV1; known from opening on."""
+        return self._extradata
+
+    def encode(self, canvas: Canvas, pts_ticks: int) -> list[Packet]:
+        """Encode one picture; it has been copied on return.
+
+        Raises:
+            EncodeError: wrong shape or order, or the encoder failed.
+        """
+        if self._encoder is None or self._finished:
+            raise EncodeError("the encoder is closed", where=self._where)
+        if self._frames and pts_ticks <= self._frames[-1]:
+            raise EncodeError(f"time stamps must increase: {pts_ticks} after {self._frames[-1]}", where=self._where)
+        width, height = self.spec.width_px, self.spec.height_px
+        if tuple(canvas.shape) != (height * 3 // 2, width):
+            raise EncodeError(f"a canvas must be ({height * 3 // 2}, {width}), not {canvas.shape}", where=self._where)
+        picture = self._library.NV_ENC_PIC_PARAMS()
+        picture.inputTimeStamp = self._sent
+        self._frames.append(pts_ticks)
+        self._sent += 1
+        try:
+            found = self._encoder.Encode(Planes(canvas, width, height), picture)
+            self._stream.synchronize()
+            return self._packets(found)
+        except Exception as error:
+            raise self._translated(error) from error
+
+    def finish(self) -> list[Packet]:
+        """Drain; no ``encode`` may follow.
+
+        Raises:
+            EncodeError: the encoder failed, or kept a picture.
+        """
+        if self._encoder is None or self._finished:
+            return []
+        self._finished = True
+        try:
+            packets = self._packets(self._encoder.EndEncode())
+        except Exception as error:
+            raise self._translated(error) from error
+        if self._received != self._sent:
+            raise EncodeError(f"{self._sent} pictures went in, {self._received} came out", where=self._where)
+        return packets
+
+    def close(self) -> None:
+        """Free everything; harmless when called twice."""
+        encoder, self._encoder = self._encoder, None
+        if encoder is not None:
+            with LIFE_LOCK:
+                del encoder
+        self._place.leave()
+
+    def _packets(self, found: list[dict[str, Any]]) -> list[Packet]:
+        """Without B-frames coding order is display order, so the decoding time is the presentation time."""
+        packets = []
+        for one in found:
+            pts = self._frames[int(one["timestamp"])]
+            packets.append(Packet(bytes(one["data"]), pts, pts, int(one["picture_type"]) in _KEY_PICTURES))
+            self._received += 1
+        return packets
+
+    def _translated(self, error: Exception) -> OutputError | ResourceError:
+        if isinstance(error, (OutputError, ResourceError)):
+            return error
+        text = first_line(error)
+        if self._sent == 0 and _EXHAUSTED.search(str(error)):
+            return exhausted(self._where, f"the driver allows no further encoder session ({text})")
+        return EncodeError(f"NVENC failed ({text})", where=self._where, remedy="Check the encode settings.")
