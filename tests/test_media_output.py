@@ -361,6 +361,25 @@ def test_damaged_sound_costs_sound_only(tmp_path):
     assert heard_clicks_s(tmp_path / "o.mp4") == pytest.approx([0.4, 1.6], abs=0.003)
 
 
+def test_sound_that_cannot_be_copied_is_decoded_instead(tmp_path):
+    """The first ADTS header is broken: the muxer refuses the copy, the picture must not suffer."""
+    clip = Clip(frames=30, flashes=(10, 20), audio=(Audio(clicks_s=(0.4, 0.8)),))
+    source = clip.write(tmp_path / "a.ts")
+    decoded = decode_all(source)
+    spec = spec_of(decoded.info)
+    segment = write_segment(tmp_path / "s", spec, decoded.slots, decoded.pts)
+    raw = bytearray(source.read_bytes())
+    first = raw.index(b"\xff\xf1")
+    raw[first + 2] |= 0x3C  # a sampling frequency that does not exist
+    (tmp_path / "b.ts").write_bytes(raw)
+    for container in ("mkv", "mp4"):
+        target = tmp_path / f"o.{container}"
+        report = assemble(tmp_path / "b.ts", [segment], target, pts_ticks=decoded.pts, spec=spec, settings=Settings())
+        assert report.frames == 30
+        assert report.audio in ("copied", "encoded")
+        assert heard_clicks_s(target) == pytest.approx([0.4, 0.8], abs=0.003)
+
+
 # --- a full disk ----------------------------------------------------------------------------------------------------
 FILL = """
 import resource, signal, sys

@@ -40,7 +40,9 @@ class AudioPlan:
     bitrate_bps: int = 160_000
 
 
-def plan_audio(codec: str, container: str, rate_hz: int, layout: str, channels: int, bitrate_bps: int) -> AudioPlan:
+def plan_audio(
+    codec: str, container: str, rate_hz: int, layout: str, channels: int, bitrate_bps: int, *, copy: bool = True
+) -> AudioPlan:
     """Decide about one audio stream.
 
     | container | copied | all else |
@@ -55,8 +57,9 @@ def plan_audio(codec: str, container: str, rate_hz: int, layout: str, channels: 
         layout: channel layout of the source; one that AAC lacks becomes stereo (mono for one channel).
         channels: number of channels.
         bitrate_bps: of a stereo stream; half of it for mono, and half of it for each channel beyond two.
+        copy: False = encode whatever the codec is.
     """
-    if codec in _COPIES[container]:
+    if copy and codec in _COPIES[container]:
         return AudioPlan(copy=True)
     if rate_hz not in _AAC_RATES_HZ:
         rate_hz = 44100 if rate_hz and rate_hz % 44100 == 0 else 48000

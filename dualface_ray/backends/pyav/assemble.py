@@ -8,23 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-from av.container import InputContainer, OutputContainer
+from av.container import InputContainer
 
 from dualface_ray.backends.pyav.opening import PROBLEMS, encode_error, open_input
 from dualface_ray.backends.pyav.sound import CopiedSound, EncodedSound
-from dualface_ray.errors import EncodeError, InputError
+from dualface_ray.backends.pyav.writing import OutputFile
+from dualface_ray.errors import DiskFullError, EncodeError, InputError
 from dualface_ray.media import AtomicFile, EncodeSpec, plan_audio
 from dualface_ray.settings import Settings
 from dualface_ray.timeline import frame_ticks, track_timescale
 
 _FORMATS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska"}
 _KEPT_METADATA = ("title", "creation_time")
+_SOUND = ("as planned", "encoded", "none")
+"""Attempts: sound too damaged to be copied is decoded; sound that breaks even that way must not cost the picture."""
 _TAGS = {"hevc": "hvc1"}
 """QuickTime and Safari play HEVC only when the parameter sets are out of band, which this tag states."""
 
@@ -60,7 +62,8 @@ def assemble(
 
     The first frame lies at 0; every stream is shifted by the same time. In MP4 and MOV the track's clock holds every
     tick of ``spec.time_base`` exactly; MKV rounds to its milliseconds. The index is at the front (MP4, MOV). The
-    rotation is not copied: it has been applied. Title and creation time are kept, nothing else.
+    rotation is not copied: it has been applied. Title and creation time are kept, nothing else. Sound that the
+    container refuses is encoded instead, or left out; the report says so.
 
     Args:
         source: the video the sound comes from; None = no sound.
@@ -80,19 +83,29 @@ def assemble(
         raise EncodeError(f"unknown container {container!r}", where=str(target))
     if not segments or not pts_ticks:
         raise EncodeError("there is no frame to write", where=str(target))
-    with AtomicFile(target) as file:
-        try:
-            with ExitStack() as stack:
-                job = _Assembly(stack, file.part, container, spec, pts_ticks)
-                report = job.run(source, segments, settings, audio_index)
-        except PROBLEMS as error:
-            raise encode_error(error, target, "the file cannot be written") from error
-        size_bytes = file.part.stat().st_size
-    return AssembleReport(size_bytes=size_bytes, **report)
+    problem = ""
+    for sound in _SOUND if source is not None else ("none",):
+        with AtomicFile(target) as file:
+            try:
+                with ExitStack() as stack:
+                    job = _Assembly(stack, file.part, container, spec, pts_ticks)
+                    report = job.run(source, segments, settings, audio_index, sound)
+            except PROBLEMS as error:
+                found = encode_error(error, target, "the file cannot be written")
+                if sound == "none" or isinstance(found, DiskFullError):
+                    raise found from error
+                problem = found.what
+                file.discard()
+                continue
+            size_bytes = file.part.stat().st_size
+        if problem and report.audio == "none":
+            report = replace(report, audio="dropped", audio_problem=problem)
+        return replace(report, size_bytes=size_bytes)
+    raise EncodeError("the file cannot be written", where=str(target))
 
 
 class _Assembly:
-    """One run: the output container and what goes into it."""
+    """One attempt: the output container and what goes into it."""
 
     def __init__(
         self, stack: ExitStack, part: Path, container: str, spec: EncodeSpec, pts_ticks: Sequence[int]
@@ -107,36 +120,32 @@ class _Assembly:
         self._pts_ticks = pts_ticks
         self._origin_s = pts_ticks[0] * spec.time_base
         self._part = part
-        self._output: OutputContainer = av.open(str(part), "w", format=_FORMATS[container], container_options=options)
+        self._file = OutputFile(part, _FORMATS[container], options)
+        stack.callback(self._file.discard)
+        self._output = self._file.container
         self._frames = 0
 
     def run(
-        self, source: Path | None, segments: Sequence[Path], settings: Settings, audio_index: int | None
-    ) -> dict[str, Any]:
-        """Write everything; the keyword arguments of the report, but the size."""
+        self, source: Path | None, segments: Sequence[Path], settings: Settings, audio_index: int | None, sound: str
+    ) -> AssembleReport:
+        """Write everything; the report lacks the size."""
         first = self._open_segment(segments[0])
         video = self._output.add_stream_from_template(first.streams.video[0], opaque=True)
         video.time_base = self._spec.time_base
         if self._container != "mkv" and self._spec.codec in _TAGS:
             video.codec_context.codec_tag = _TAGS[self._spec.codec]
-        sound, action, codec, problem = self._open_sound(source, settings, audio_index)
+        track, action, codec, problem = self._open_sound(source, settings, audio_index, sound)
         pictures = self._pictures(first, segments, video)
-        for packet in _merged(pictures, sound.packets() if sound else iter(())):
+        for packet in _merged(pictures, track.packets() if track else iter(())):
             self._output.mux_one(packet)
         if self._frames != len(self._pts_ticks):
             raise EncodeError(
                 f"the segments hold {self._frames} frames, {len(self._pts_ticks)} were expected", where=str(self._part)
             )
-        self._output.close()
+        self._file.finish()
         duration = (self._pts_ticks[-1] - self._pts_ticks[0] + self._last_duration()) * self._spec.time_base
-        return {
-            "frames": self._frames,
-            "duration_s": float(duration),
-            "audio": action,
-            "audio_codec": codec,
-            "audio_problem": problem,
-            "counters": dict(sound.counters) if sound else {},
-        }
+        counters = dict(track.counters) if track else {}
+        return AssembleReport(self._frames, float(duration), 0, action, codec, problem, counters)
 
     def _open_segment(self, path: Path) -> InputContainer:
         return self._stack.enter_context(open_input(path))
@@ -178,7 +187,7 @@ class _Assembly:
         return frame_ticks(self._spec.time_base, self._spec.rate)
 
     def _open_sound(
-        self, source: Path | None, settings: Settings, audio_index: int | None
+        self, source: Path | None, settings: Settings, audio_index: int | None, sound: str
     ) -> tuple[CopiedSound | EncodedSound | None, str, str, str]:
         """The sound to add, what is done with it, its codec in the output, and why it is missing."""
         if source is None:
@@ -189,7 +198,7 @@ class _Assembly:
             return None, "dropped", "", str(error)
         self._output.metadata.update({k: v for k, v in container.metadata.items() if k in _KEPT_METADATA})
         stream = _choose(container, audio_index)
-        if stream is None:
+        if stream is None or sound == "none":
             return None, "none", "", ""
         context = stream.codec_context
         if context is None or not context.sample_rate:
@@ -202,6 +211,7 @@ class _Assembly:
             layout.name,
             layout.nb_channels,
             settings.encode.audio_bitrate_bps,
+            copy=sound == "as planned",
         )
         if plan.copy:
             copied = self._output.add_stream_from_template(stream, opaque=True)

@@ -10,12 +10,18 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from dualface_ray.backends.pyav.opening import PROBLEMS
+from dualface_ray.errors import UnsupportedMediaError
 from dualface_ray.frames import StreamInfo
 
 U8 = npt.NDArray[np.uint8]
 
 _DIRECT = frozenset({"yuv420p", "yuvj420p", "nv12", "gray"})
 _NEUTRAL = 128
+_UNSPECIFIED = 2
+_SWSCALE_MATRICES = frozenset({1, 4, 5, 6, 7})
+_DEFAULT_MATRIX = 5
+"""libswscale's numbers for matrices equal H.273's for these; 5 is its own default."""
 _LIMITED, _FULL = 1, 2  # AVCOL_RANGE_MPEG, AVCOL_RANGE_JPEG
 
 
@@ -40,6 +46,9 @@ class SlotWriter:
         Args:
             frame: a picture in host memory.
             slot: uint8 (slot_height_px * 3 // 2, slot_width_px), rows contiguous; every byte is written.
+
+        Raises:
+            UnsupportedMediaError: the pixel format cannot be converted.
         """
         info = self._info
         width, height = info.width_px, info.height_px
@@ -63,22 +72,29 @@ class SlotWriter:
             luma[height] = luma[height - 1]
 
     def _convert(self, frame: VideoFrame) -> VideoFrame:
-        full = self._info.colour.full_range
+        """One libswscale pass to NV12 of the stream's size and range; the matrix stays unless the source is RGB."""
         rgb = frame.format.is_rgb
         source_full = rgb or frame.color_range == _FULL or frame.format.name.startswith(("yuvj", "gray"))
-        matrix = self._info.colour.matrix if self._info.colour.matrix in (1, 4, 5, 6, 7) else None
-        # Colorspace numbers of libswscale equal H.273's for 1, 4, 5, 6 and 7.
-        spaces = {"src_colorspace": matrix, "dst_colorspace": matrix} if rgb and matrix else {}
-        return self._reformatter.reformat(
-            frame,
-            width=self._info.width_px,
-            height=self._info.height_px,
-            format="nv12",
-            src_color_range=_FULL if source_full else _LIMITED,
-            dst_color_range=_FULL if full else _LIMITED,
-            threads=1,
-            **spaces,
-        )
+        matrix = self._info.colour.matrix if self._info.colour.matrix in _SWSCALE_MATRICES else _DEFAULT_MATRIX
+        # Primaries and transfer do not matter here, and libswscale refuses some values that damaged files bear.
+        frame.color_primaries = frame.color_trc = _UNSPECIFIED
+        try:
+            return self._reformatter.reformat(
+                frame,
+                width=self._info.width_px,
+                height=self._info.height_px,
+                format="nv12",
+                src_colorspace=matrix,
+                dst_colorspace=matrix,
+                src_color_range=_FULL if source_full else _LIMITED,
+                dst_color_range=_FULL if self._info.colour.full_range else _LIMITED,
+                threads=1,
+            )
+        except PROBLEMS as error:
+            what = f"its pixel format {frame.format.name} cannot be converted"
+            raise UnsupportedMediaError(
+                what, where=self._info.stream_id, remedy="Convert it to H.264 first."
+            ) from error
 
 
 def _plane(frame: VideoFrame, index: int) -> U8:

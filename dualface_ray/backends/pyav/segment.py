@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 from pathlib import Path
 from typing import Any
 
 import av
-from av.container import InputContainer, OutputContainer
+from av.container import InputContainer
 
 from dualface_ray.backends.pyav.opening import PROBLEMS, encode_error
+from dualface_ray.backends.pyav.writing import OutputFile
 from dualface_ray.errors import EncodeError
 from dualface_ray.media import AtomicFile, EncodeSpec, Packet
 from dualface_ray.timeline import frame_ticks, track_timescale
@@ -42,7 +42,7 @@ class SegmentWriter:
         self._file = AtomicFile(path).__enter__()
         self._path = path
         self._template: InputContainer | None = None
-        self._output: OutputContainer | None = None
+        self._output: OutputFile | None = None
         self._stream: Any = None
         self._held: Packet | None = None
         self._first_pts = 0
@@ -75,8 +75,7 @@ class SegmentWriter:
                 raise EncodeError("the segment holds no frame", where=str(self._path))
             self._mux(self._held, frame_ticks(self._spec.time_base, self._spec.rate))
             self._held = None
-            output, self._output = self._output, None
-            output.close()
+            self._output.finish()
         except BaseException as error:
             self._fail(error)
             raise
@@ -98,8 +97,8 @@ class SegmentWriter:
             "video_track_timescale": str(track_timescale(self._spec.time_base)),
             "movie_timescale": str(track_timescale(self._spec.time_base)),
         }
-        self._output = av.open(str(self._file.part), "w", format="mp4", container_options=options)
-        self._stream = self._output.add_stream_from_template(self._template.streams.video[0], opaque=True)
+        self._output = OutputFile(self._file.part, "mp4", options)
+        self._stream = self._output.container.add_stream_from_template(self._template.streams.video[0], opaque=True)
         self._stream.time_base = self._spec.time_base
 
     def _head(self, packet: Packet) -> bytes:
@@ -118,7 +117,7 @@ class SegmentWriter:
         part.dts = packet.dts_ticks - self._first_pts
         part.duration = duration_ticks
         part.is_keyframe = packet.key
-        self._output.mux_one(part)
+        self._output.container.mux_one(part)
 
     def _fail(self, error: BaseException) -> None:
         self.discard()
@@ -130,7 +129,6 @@ class SegmentWriter:
         template, self._template = self._template, None
         self._stream = None
         if output is not None:
-            with contextlib.suppress(*PROBLEMS):  # it is being thrown away
-                output.close()
+            output.discard()
         if template is not None:
             template.close()
