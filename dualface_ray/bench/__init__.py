@@ -2,6 +2,7 @@
 
     make_demo ─► clip ─► reference ─► pipeline ─► reference ─► pipeline ─► ratios pair by pair ─► rows of a table
                                          └─ memory of all processes over time
+    SCENES ─► clip, truth ─► RecordedRun ─► identity and framing ─► scores beside those of peers
 
 Knows how to run the whole product and other programs beside it; nothing of the product may know this room. No figure
 leaves it that was not measured in the same run as its reference.
@@ -14,10 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dualface_ray.bench.cpu import CpuBench, run_cpu_bench
+    from dualface_ray.bench.identity import IdentityBench, run_identity_bench
 
-__all__ = ["CpuBench", "run_cpu_bench"]
+__all__ = ["CpuBench", "IdentityBench", "run_cpu_bench", "run_identity_bench"]
 
-_HOMES = {"CpuBench": "cpu", "run_cpu_bench": "cpu"}
+_HOMES = {
+    "CpuBench": "cpu",
+    "IdentityBench": "identity",
+    "run_cpu_bench": "cpu",
+    "run_identity_bench": "identity",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,260 @@
+"""The identity benchmark: every scene with truth through detection, identity and framing; peers in the same table.
+
+    SCENES x seeds ─► clip + truth ─► RecordedRun (cached) ─► replay ─► score ─┐
+                                            └─► peers' trackers ───────────────┴─► table
+
+The split ``test`` uses faces and seeds that tuning never sees. Run it with
+``python -m dualface_ray.bench.identity --split test``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from dualface_ray.bench import peers
+from dualface_ray.bench.portraits import SEEDS, SPLITS, cast
+from dualface_ray.bench.recorded import RecordedRun, record, replay
+from dualface_ray.bench.scoring import Identities, SceneScore, identities, score
+from dualface_ray.demo import SCENES, FaceImage, SceneTruth, render, truth_path
+from dualface_ray.errors import DualfaceError, InputError, SettingsError
+from dualface_ray.media import write_atomic
+from dualface_ray.models import cache_dir, ensure, model_sha256
+from dualface_ray.settings import Settings, resolve
+
+Say = Callable[[str], None]
+
+WIDTH_PX, HEIGHT_PX, RATE, SECONDS = 1280, 720, Fraction(25), 16.0
+_SEES = (
+    "detect",
+    *(
+        f"backends/cpu/{part}.py"
+        for part in ("detector", "descriptor", "embedder", "letterbox", "session", "signature")
+    ),
+)
+"""Source code that decides what a recorded run holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class SceneResult:
+    """One scene and seed: our figures, and those of each peer that can run here."""
+
+    scene: str
+    seed: int
+    ours: SceneScore
+    others: dict[str, Identities]
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityBench:
+    """The whole table."""
+
+    split: str
+    results: tuple[SceneResult, ...]
+
+    @property
+    def mean_idf1(self) -> float:
+        """Over all scenes and seeds."""
+        return statistics.mean(r.ours.idf1 for r in self.results)
+
+    @property
+    def worst_idf1(self) -> float:
+        """Of the worst scene."""
+        return min(r.ours.idf1 for r in self.results)
+
+    def header(self) -> list[str]:
+        """Names of the columns of ``rows``."""
+        names = sorted({name for r in self.results for name in r.others})
+        ours = ["scene", "seed", "IDF1", "switches", "wrong", "missed %", "inside %", "centre", "jitter", "det/s"]
+        return [*ours, "embeds", "us/frame", *(f"{name} IDF1/sw" for name in names)]
+
+    def rows(self) -> list[list[str]]:
+        """One row per scene and seed, then all of them: means, sums of counts, the largest jitter."""
+        names = sorted({name for r in self.results for name in r.others})
+        rows = [
+            [r.scene, str(r.seed), *_cells(r.ours), *(_peer(r.others.get(name)) for name in names)]
+            for r in self.results
+        ]
+        total = SceneScore(
+            self.mean_idf1,
+            sum(r.ours.switches for r in self.results),
+            sum(r.ours.wrong_frames for r in self.results),
+            statistics.mean(r.ours.missed_share for r in self.results),
+            statistics.mean(r.ours.inside_share for r in self.results),
+            statistics.mean(r.ours.centre_error for r in self.results),
+            max(r.ours.jitter_p95 for r in self.results),
+            statistics.mean(r.ours.detect_hz for r in self.results),
+            sum(r.ours.embeds for r in self.results),
+            statistics.mean(r.ours.director_us for r in self.results),
+        )
+        means = []
+        for name in names:
+            known = [r.others[name] for r in self.results if name in r.others]
+            idf1, switches = (statistics.mean(v) for v in zip(*((k.idf1, k.switches) for k in known), strict=True))
+            means.append(f"{idf1:.3f}/{switches:.1f}")
+        return [*rows, ["all", "", *_cells(total), *means]]
+
+    def text(self) -> str:
+        """The table with aligned columns."""
+        table = [self.header(), *self.rows()]
+        widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
+        lines = [
+            "  ".join(
+                cell.rjust(w) if k else cell.ljust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in table
+        ]
+        return "\n".join(line.rstrip() for line in lines) + "\n"
+
+    def to_json(self) -> bytes:
+        """All figures as JSON."""
+        plain = {"split": self.split, "results": [dataclasses.asdict(r) for r in self.results]}
+        return json.dumps(plain, indent=1).encode() + b"\n"
+
+
+def _cells(s: SceneScore) -> list[str]:
+    return [
+        f"{s.idf1:.4f}", str(s.switches), str(s.wrong_frames), f"{100 * s.missed_share:.2f}",
+        f"{100 * s.inside_share:.2f}", f"{s.centre_error:.3f}", f"{s.jitter_p95:.3f}", f"{s.detect_hz:.1f}",
+        str(s.embeds), f"{s.director_us:.0f}",
+    ]  # fmt: skip
+
+
+def _peer(result: Identities | None) -> str:
+    return "-" if result is None else f"{result.idf1:.3f}/{result.switches}"
+
+
+def run_identity_bench(
+    split: str = "test",
+    out: Path | None = None,
+    *,
+    scenes: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    seconds: float = SECONDS,
+    settings: Settings | None = None,
+    say: Say = lambda _line: None,
+) -> IdentityBench:
+    """Measure; the first run renders and records every scene (a minute each), later ones replay.
+
+    Args:
+        split: ``train`` or ``test``.
+        out: a folder for ``identity-SPLIT.json`` and ``.txt``; None = nothing is written.
+        scenes: names; empty = all.
+        seeds: variants; empty = the first of the split.
+        seconds: length of each scene.
+        settings: to be measured; detection settings that change what is seen make new recordings.
+        say: gets a line per step.
+
+    Raises:
+        SettingsError: an unknown split or scene.
+        DualfaceError: an extra, a model or the additional portraits are missing.
+    """
+    wanted = list(scenes) or [name for name in SCENES if name != "sync"]
+    unknown = [name for name in wanted if name not in SCENES]
+    if unknown:
+        raise SettingsError(f"unknown scene {unknown[0]!r}", where="scenes", remedy=f"Use any of: {', '.join(SCENES)}.")
+    resolved = settings or resolve()
+    faces = cast(split)
+    results = []
+    for name in wanted:
+        for seed in seeds or SEEDS[split][:1]:
+            say(f"{name}, seed {seed}")
+            truth, run = recorded_scene(name, seed, faces, seconds, resolved, say)
+            done = replay(run, resolved)
+            ours = score(truth, done.frames, detected=done.detected, embedded=done.embedded, director_s=done.director_s)
+            others = {
+                peer: identities(truth, peers.claims(peer, run), others_allowed=True) for peer in peers.available()
+            }
+            results.append(SceneResult(name, seed, ours, others))
+    bench = IdentityBench(split, tuple(results))
+    if out is not None:
+        write_atomic(out / f"identity-{split}.json", bench.to_json())
+        write_atomic(out / f"identity-{split}.txt", bench.text().encode())
+    return bench
+
+
+def recorded_scene(
+    name: str, seed: int, faces: Sequence[FaceImage], seconds: float, settings: Settings, say: Say = lambda _line: None
+) -> tuple[SceneTruth, RecordedRun]:
+    """A rendered and recorded scene, from the cache when the same was made before.
+
+    Raises:
+        DualfaceError: it cannot be rendered, decoded or examined.
+    """
+    clip_key = _digest([name, seed, seconds, WIDTH_PX, HEIGHT_PX, str(RATE)], faces, ("demo",))
+    clip = cache_dir() / "scenes" / f"{name}-{seed}-{clip_key}" / f"{name}.mp4"
+    try:
+        truth = SceneTruth.load(truth_path(clip))
+    except (OSError, ValueError):
+        say("  rendering")
+        truth = render(
+            SCENES[name], clip, width_px=WIDTH_PX, height_px=HEIGHT_PX, rate=RATE, duration_s=seconds, seed=seed,
+            faces=faces, name=name,
+        )  # fmt: skip
+    detect, identity = settings.detect, settings.identity
+    models = [
+        model_sha256(ensure(detect.model, detect.model_path)),
+        model_sha256(ensure(identity.embedding_model, identity.embedding_path)),
+    ]
+    seen_by = [detect.input_width_px, detect.input_height_px, detect.min_score, detect.nms_iou, detect.max_faces]
+    recording = clip.with_name(f"run-{_digest([*models, *seen_by], (), _SEES)}.npz")
+    try:
+        return truth, RecordedRun.load(recording)
+    except InputError:
+        say("  recording")
+    run = record(clip, settings)
+    run.save(recording)
+    return truth, run
+
+
+def _digest(facts: Sequence[object], faces: Sequence[FaceImage], sources: Sequence[str]) -> str:
+    """Changes with everything that a cached file depends on: parameters, faces and source code."""
+    digest = hashlib.sha256(json.dumps(facts).encode())
+    for face in faces:
+        digest.update(face.name.encode() + face.bgr.tobytes() + face.alpha.tobytes())
+    package = Path(__file__).resolve().parent.parent
+    for source in sources:
+        path = package / source
+        for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m dualface_ray.bench.identity", description=__doc__)
+    parser.add_argument("--split", choices=SPLITS, default="test")
+    parser.add_argument("--scene", action="append", default=[], help="a scene's name; may be given several times")
+    parser.add_argument("--seed", action="append", type=int, default=[], help="a variant; may be given several times")
+    parser.add_argument("--all-seeds", action="store_true", help="every variant of the split")
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting to measure")
+    parser.add_argument("--out", type=Path, help="folder for the table and the figures")
+    chosen = parser.parse_args(arguments)
+    try:
+        bench = run_identity_bench(
+            chosen.split,
+            chosen.out,
+            scenes=chosen.scene,
+            seeds=SEEDS[chosen.split] if chosen.all_seeds else chosen.seed,
+            seconds=chosen.seconds,
+            settings=resolve(sets=chosen.set),
+            say=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201 - this is the command itself
+        )
+    except DualfaceError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    sys.stdout.write(bench.text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
