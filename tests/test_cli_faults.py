@@ -44,7 +44,7 @@ def fake_api(monkeypatch):
     def install(job: PlayedJob | BaseException) -> list[dict[str, object]]:
         calls: list[dict[str, object]] = []
 
-        def run(inputs, output, *, settings, address):
+        def run(inputs, output, *, settings, address, say):
             calls.append({"inputs": inputs, "output": output, "settings": settings, "address": address})
             if isinstance(job, BaseException):
                 raise job
@@ -75,6 +75,8 @@ def fake_api(monkeypatch):
         (["demo", "--seconds", "x"], "--seconds"),
         (["demo", "--faces", "none"], "no such folder"),
         (["bench", "cpu", "--pairs", "0"], "measure nothing"),
+        (["bench", "identity", "--seconds", "0"], "1 to 600"),
+        (["bench", "identity", "--set", "nothing=1"], "unknown setting"),
         (["models", "pull", "nobody"], "Known are centerface"),
         (["inspect", "none.tracks.jsonl"], "none.tracks.jsonl"),
     ],

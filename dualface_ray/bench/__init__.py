@@ -2,6 +2,7 @@
 
     make_demo ─► clip ─► reference ─► pipeline ─► reference ─► pipeline ─► ratios pair by pair ─► rows of a table
                                          └─ memory of all processes over time
+    scenes with truth ─► recorded detections ─► identity and framing, peers' trackers ─► one table of scores
     SCENES ─► clip, truth ─► RecordedRun ─► identity and framing ─► scores beside those of peers
 
 Knows how to run the whole product and other programs beside it; nothing of the product may know this room. No figure

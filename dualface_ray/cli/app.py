@@ -195,6 +195,28 @@ def bench_cpu(
     )
 
 
+@bench_app.command("identity")
+def bench_identity(
+    split: Annotated[
+        str, typer.Option("--split", metavar="NAME", help="train, or test, which tuning never sees.")
+    ] = "test",
+    scenes: Annotated[list[str] | None, typer.Option("--scene", metavar="NAME", help="Only this scene.")] = None,
+    seeds: Annotated[list[int] | None, typer.Option("--seed", metavar="N", help="Only this variant.")] = None,
+    seconds: Annotated[float, typer.Option("--seconds", metavar="S", help="Length of each scene.")] = 16.0,
+    sets: _Sets = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Also write table and figures there.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Score who-is-who and framing on scenes with truth, beside other trackers."""
+    from dualface_ray.cli.bench import IdentityRequest
+    from dualface_ray.cli.bench import bench_identity as measure
+
+    request = IdentityRequest(split, tuple(scenes or ()), tuple(seeds or ()), seconds, tuple(sets or ()), output)
+    _finish(guarded(lambda: measure(request, as_json=as_json), as_json=as_json))
+
+
 def _finish(code: int) -> None:
     raise typer.Exit(code)
 

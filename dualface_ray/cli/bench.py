@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from pathlib import Path
 
 from dualface_ray.cli.text import shown
 from dualface_ray.errors import RequestError
+from dualface_ray.settings import resolve
 
 
 def bench_cpu(*, seconds: int, pairs: int, deface_seconds: int, memory: bool, as_json: bool = False) -> int:
@@ -44,10 +46,47 @@ def bench_cpu(*, seconds: int, pairs: int, deface_seconds: int, memory: bool, as
     return 0
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class IdentityRequest:
+    """Which scenes to measure, and how."""
+
+    split: str = "test"
+    scenes: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    seconds: float = 16.0
+    sets: tuple[str, ...] = ()
+    output: Path | None = None
+
+
+def bench_identity(request: IdentityRequest, *, as_json: bool = False) -> int:
+    """Run the identity benchmark and print its table; returns 0.
+
+    Raises:
+        SettingsError: an unknown split, scene or setting.
+        DualfaceError: an extra, a model or the additional portraits are missing.
+    """
+    settings = resolve(sets=request.sets)
+    if not 1 <= request.seconds <= 600:
+        raise RequestError("a scene lasts 1 to 600 seconds", where="--seconds", remedy="Choose another length.")
+    from dualface_ray.bench import run_identity_bench
+
+    result = run_identity_bench(
+        request.split,
+        request.output,
+        scenes=request.scenes,
+        seeds=request.seeds,
+        seconds=request.seconds,
+        settings=settings,
+        say=_say_nothing if as_json else _say,
+    )
+    sys.stdout.write(json.dumps(json.loads(result.to_json())) + "\n" if as_json else result.text())
+    return 0
+
+
 def _say(line: str) -> None:
     sys.stderr.write(f"dualface: {shown(line)}\n")
     sys.stderr.flush()
 
 
-def _say_nothing(line: str) -> None:
+def _say_nothing(_line: str) -> None:
     """Standard error stays clean for machines."""

@@ -50,7 +50,9 @@ def run_request(request: Request, *, as_json: bool = False, quiet: bool = False)
 
         with (
             terminated_is_interrupted(),
-            run(list(request.inputs), request.output, settings=settings, address=request.address) as job,
+            run(
+                list(request.inputs), request.output, settings=settings, address=request.address, say=display.say
+            ) as job,
             terminated_is_interrupted(),  # again: connecting to Ray sets its own handler
         ):
             return follow(job, display)
