@@ -30,6 +30,7 @@ def run(
     *,
     settings: Settings | None = None,
     address: str | None = None,
+    say: Callable[[str], None] = lambda _line: None,
     **overrides: Any,
 ) -> Job:
     """Start a job on these videos and return at once.
@@ -39,6 +40,7 @@ def run(
         output: folder of the results; by default the folder of the (first) input.
         settings: complete settings; by default the packaged defaults.
         address: which Ray: this argument, else ``RAY_ADDRESS``, else a private local one.
+        say: gets a line per step while a model is fetched, which takes a while the first time.
         overrides: single settings by short or dotted name, such as ``layout="stacked"``.
 
     Raises:
@@ -48,11 +50,13 @@ def run(
     if settings is not None and overrides:
         raise RequestError("complete settings and single ones were given", remedy="Put the single ones into resolve().")
     resolved = settings or resolve(**overrides)
-    tasks = prepare(inputs, output, resolved)
+    tasks = prepare(inputs, output, resolved, say)
     return Job(tasks, resolved, address)
 
 
-def prepare(inputs: Inputs, output: str | Path | None, settings: Settings) -> list[VideoTask]:
+def prepare(
+    inputs: Inputs, output: str | Path | None, settings: Settings, say: Callable[[str], None] = lambda _line: None
+) -> list[VideoTask]:
     """Check a request completely and name its outputs, before Ray starts and before anything is written.
 
     Inputs that cannot be opened are no reason to refuse the others: their tasks come back as FAILED.
@@ -72,9 +76,9 @@ def prepare(inputs: Inputs, output: str | Path | None, settings: Settings) -> li
         _task(index, path, outputs, settings) for index, (path, outputs) in enumerate(zip(paths, planned, strict=True))
     ]
     if any(task.state is VideoState.WAITING for task in tasks):
-        ensure(settings.detect.model, settings.detect.model_path)
+        ensure(settings.detect.model, settings.detect.model_path, say)
         if settings.identity.reid != "off":
-            ensure(settings.identity.embedding_model, settings.identity.embedding_path)
+            ensure(settings.identity.embedding_model, settings.identity.embedding_path, say)
     return tasks
 
 
