@@ -15,9 +15,11 @@
 
 Robust to brightness: a change of exposure multiplies luma above black and both chroma differences by nearly the same
 factor, so only their quotients are used, and luma is measured against the face's own. Each block is the square root of
-a histogram (dot products of such are Bhattacharyya coefficients), soft-binned so that a small change moves little. The
-part of a region beyond the picture is left out; a block without any pixels is zero. Pure NumPy; the reference for
-every backend, which differ only in how they take the means.
+a histogram (dot products of such are Bhattacharyya coefficients), soft-binned so that a small change moves little, less
+what an average person shows. The part of a region beyond the picture is left out; a block without any pixels is zero.
+Measured in eight scenes with four people: two sights of one person lie 0.10 apart on average (99th percentile 0.26),
+two people 0.97 (1st percentile 0.53). Pure NumPy; the reference for every backend, which differ only in how they take
+the means.
 """
 
 from __future__ import annotations
@@ -29,16 +31,24 @@ from dualface_ray.frames import F32
 
 PATCH_CELLS = 16
 """Cells of a region in each direction."""
-_REGIONS = np.array([[-0.25, -0.45, 1.25, 0.30], [-0.75, 1.35, 1.75, 2.85], [0.2, 0.25, 0.8, 0.85]])
+_REGIONS = np.array([[-0.25, -0.45, 1.25, 0.30], [-0.75, 1.2, 1.75, 2.2], [0.2, 0.25, 0.8, 0.85]])
 """Head, upper body and face as x0, y0, x1, y1 in units of the face box, from its upper left corner."""
 _BINS = 8
+_REACH = 2.0
+"""Bins from its centre at which a bin stops counting a value."""
 _STOPS = (-3.0, 2.0)
 """Range of log2(luma / luma of the face) that the luma histogram resolves."""
 _WEAK, _STRONG = 0.10, 0.30
 """Chroma over luma at which cloth counts as coloured at all, and as wholly strong."""
-_BLOCK_WEIGHTS = np.repeat(np.sqrt([1.0, 1.0, 0.25, 1.0, 1.5, 1.0, 1.0, 0.25]), _BINS).astype(np.float32)
+_NEUTRAL = np.array([0.09, 0.32, 0.23, 0.04, 0.08, 0.32, 0.32, 0.15])
+"""Subtracted from every number of a block: nine tenths of what an average person shows there (the mean over 1,800 faces
+in rendered scenes with four people), so that the vectors differ by what is particular to somebody."""
+_WEIGHTS = np.sqrt([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5])
+"""Of the blocks in the dot product."""
 
 Mask = npt.NDArray[np.bool_]
+_Block = tuple[npt.NDArray[np.float64], Mask]
+"""Numbers (n, _BINS) and whether anything of the region was visible (n, 1)."""
 
 
 def appearance_regions(boxes_px: F32) -> F32:
@@ -82,16 +92,18 @@ def describe_appearance(patches: F32, *, full_range: bool) -> F32:
     head, body = (slice(None), 0), (slice(None), 1)
     upper, lower = (slice(None), 1, slice(None, half)), (slice(None), 1, slice(half, None))
     blocks = [
-        _histogram(hue[head], seen[head] * np.minimum(strength[head], _STRONG), wrap=True),
-        _histogram(stops[head], seen[head].astype(np.float64), wrap=False),
+        _histogram(hue[head], np.minimum(strength[head], _STRONG), seen[head], wrap=True),
+        _histogram(stops[head], np.ones_like(stops[head]), seen[head], wrap=False),
         _edges(luma[head], seen[head]),
-        _histogram(hue[body], seen[body] * np.minimum(strength[body], _STRONG) * (1 - strong[body]), wrap=True),
-        _histogram(hue[body], seen[body] * strength[body] * strong[body], wrap=True),
-        _histogram(stops[upper], seen[upper].astype(np.float64), wrap=False),
-        _histogram(stops[lower], seen[lower].astype(np.float64), wrap=False),
+        _histogram(hue[body], strength[body] * (1 - strong[body]), seen[body], wrap=True),
+        _histogram(hue[body], np.minimum(strength[body], 1.0) * strong[body], seen[body], wrap=True),
+        _histogram(stops[upper], np.ones_like(stops[upper]), seen[upper], wrap=False),
+        _histogram(stops[lower], np.ones_like(stops[lower]), seen[lower], wrap=False),
         _edges(luma[body], seen[body]),
     ]
-    vector = np.concatenate(blocks, axis=1) * _BLOCK_WEIGHTS
+    vector = np.concatenate(
+        [_WEIGHTS[k] * (block - _NEUTRAL[k]) * visible for k, (block, visible) in enumerate(blocks)], axis=1
+    )
     length = np.linalg.norm(vector, axis=1, keepdims=True)
     return (vector / np.where(length > 0, length, 1.0)).astype(np.float32)
 
@@ -105,10 +117,8 @@ def _face_luma(face: F32, face_seen: Mask, regions: F32, regions_seen: Mask) -> 
     return np.asarray(np.maximum(np.where(count > 0, own, rest), 1.0))
 
 
-def _histogram(
-    place: npt.NDArray[np.floating], weight: npt.NDArray[np.floating], *, wrap: bool
-) -> npt.NDArray[np.float64]:
-    """Square roots of soft histograms, float64 (n, _BINS), of values in 0..1; sums are per visible or invisible cell.
+def _histogram(place: npt.NDArray[np.floating], weight: npt.NDArray[np.floating], seen: Mask, *, wrap: bool) -> _Block:
+    """Square roots of soft histograms of values in 0..1, per visible cell.
 
     A value lies between two bin centres and gives to both by its distance; beyond the range it counts for the last
     bin, or with ``wrap`` for the first.
@@ -121,16 +131,18 @@ def _histogram(
     distance = np.abs(at[:, :, None] - np.arange(_BINS))
     if wrap:
         distance = np.minimum(distance, _BINS - distance)
-    share = np.maximum(0.0, 1.0 - distance)
-    total = np.matmul(weight.reshape(n, 1, cells), share)[:, 0]
-    return np.asarray(np.sqrt(total / cells))
+    share = np.maximum(0.0, 1.0 - distance / _REACH) / _REACH
+    visible = seen.reshape(n, 1, cells)
+    total = np.matmul(weight.reshape(n, 1, cells) * visible, share)[:, 0]
+    count = visible.sum(axis=2)
+    return np.sqrt(total / np.maximum(count, 1)), count > 0
 
 
-def _edges(luma: F32, seen: Mask) -> npt.NDArray[np.float64]:
-    """Histogram over directions (0..180 degrees) of the gradient of log2 luma, float64 (n, _BINS)."""
+def _edges(luma: F32, seen: Mask) -> _Block:
+    """Histogram over directions (0..180 degrees) of the gradient of log2 luma."""
     log = np.log2(luma)
     dx = log[:, 1:-1, 2:] - log[:, 1:-1, :-2]
     dy = log[:, 2:, 1:-1] - log[:, :-2, 1:-1]
     inside = seen[:, 1:-1, 2:] & seen[:, 1:-1, :-2] & seen[:, 2:, 1:-1] & seen[:, :-2, 1:-1]
-    strength = np.minimum(np.hypot(dx, dy), 2.0) * inside
-    return _histogram(np.arctan2(dy, dx) / np.pi % 1.0, strength, wrap=True)
+    strength = np.minimum(np.hypot(dx, dy), 2.0)
+    return _histogram(np.arctan2(dy, dx) / np.pi % 1.0, strength, inside, wrap=True)

@@ -1,0 +1,231 @@
+"""The batcher with real threads: one settlement per item, whatever work and callers do."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from dualface_ray.detect import Batcher
+from dualface_ray.errors import ActorError
+
+
+class Ledger:
+    """Notes every settlement."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Condition()
+        self.results: dict[int, list[object]] = {}
+
+    def taker(self, key: int):
+        def take(result: object) -> None:
+            with self.lock:
+                self.results.setdefault(key, []).append(result)
+                self.lock.notify_all()
+
+        return take
+
+    def wait(self, count: int) -> None:
+        with self.lock:
+            assert self.lock.wait_for(lambda: len(self.results) >= count, timeout=20)
+
+
+def test_many_threads_many_streams_every_item_once() -> None:
+    sizes: Counter[int] = Counter()
+
+    def work(batch: Sequence[int]) -> list[int]:
+        sizes[len(batch)] += 1
+        return [item * 2 for item in batch]
+
+    batcher: Batcher[int, int] = Batcher(work, max_batch=8, wait_s=0.002, per_stream_cap=4)
+    ledger = Ledger()
+
+    def feed(stream: int) -> None:
+        for index in range(100):
+            key = stream * 1000 + index
+            batcher.submit(stream, key, ledger.taker(key))
+
+    feeders = [threading.Thread(target=feed, args=(stream,)) for stream in range(6)]
+    for feeder in feeders:
+        feeder.start()
+    for feeder in feeders:
+        feeder.join()
+    ledger.wait(600)
+    batcher.close()
+    assert all(ledger.results[key] == [key * 2] for key in ledger.results)
+    assert max(sizes) <= 8
+    assert max(sizes) > 1
+
+
+def test_one_bad_item_fails_alone() -> None:
+    def work(batch: Sequence[int]) -> list[int]:
+        if 3 in batch:
+            raise ValueError("three")
+        return list(batch)
+
+    batcher: Batcher[int, int] = Batcher(work, max_batch=8, wait_s=0.05)
+    ledger = Ledger()
+    for item in range(8):
+        batcher.submit(item % 2, item, ledger.taker(item))
+    ledger.wait(8)
+    batcher.close()
+    for item in range(8):
+        assert len(ledger.results[item]) == 1
+        if item == 3:
+            assert isinstance(ledger.results[item][0], ValueError)
+        else:
+            assert ledger.results[item] == [item]
+
+
+def test_a_result_that_is_an_exception_fails_its_item_without_a_second_try() -> None:
+    calls: list[int] = []
+
+    def work(batch: Sequence[int]) -> list[int | Exception]:
+        calls.append(len(batch))
+        return [ValueError("odd") if item % 2 else item for item in batch]
+
+    batcher: Batcher[int, int] = Batcher(work, max_batch=4, wait_s=1.0)
+    ledger = Ledger()
+    for item in range(4):
+        batcher.submit("s", item, ledger.taker(item))
+    ledger.wait(4)
+    batcher.close()
+    assert calls == [4]
+    assert [isinstance(ledger.results[item][0], ValueError) for item in range(4)] == [False, True, False, True]
+
+
+def test_too_few_results_are_an_error_not_a_hang() -> None:
+    batcher: Batcher[int, int] = Batcher(lambda batch: [], max_batch=2, wait_s=0.0)
+    ledger = Ledger()
+    batcher.submit("s", 1, ledger.taker(1))
+    ledger.wait(1)
+    batcher.close()
+    assert isinstance(ledger.results[1][0], ActorError)
+    assert "0 results for 1 items" in str(ledger.results[1][0])
+
+
+def test_close_settles_what_waits_and_lets_the_running_batch_finish() -> None:
+    started, go = threading.Event(), threading.Event()
+
+    def work(batch: Sequence[int]) -> list[int]:
+        started.set()
+        assert go.wait(20)
+        return list(batch)
+
+    batcher: Batcher[int, int] = Batcher(work, max_batch=1, wait_s=0.0)
+    ledger = Ledger()
+    for item in range(3):
+        batcher.submit("s", item, ledger.taker(item))
+    assert started.wait(20)
+    closer = threading.Thread(target=batcher.close)
+    closer.start()
+    ledger.wait(2)
+    go.set()
+    closer.join(20)
+    batcher.submit("s", 9, ledger.taker(9))
+    batcher.close()
+    assert ledger.results[0] == [0]
+    for item in (1, 2, 9):
+        assert len(ledger.results[item]) == 1
+        assert isinstance(ledger.results[item][0], ActorError)
+
+
+def test_close_gives_up_on_work_that_hangs() -> None:
+    started, go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work(batch: Sequence[int]) -> list[int]:
+        started.set()
+        go.wait(20)
+        ended.set()
+        return list(batch)
+
+    batcher: Batcher[int, int] = Batcher(work, max_batch=1, wait_s=0.0)
+    ledger = Ledger()
+    batcher.submit("s", 0, ledger.taker(0))
+    assert started.wait(20)
+    before = time.monotonic()
+    batcher.close(timeout_s=0.1)
+    assert time.monotonic() - before < 5
+    assert isinstance(ledger.results[0][0], ActorError)
+    go.set()
+    assert ended.wait(20)
+    batcher.close()
+    assert len(ledger.results[0]) == 1
+
+
+def test_discard_settles_one_streams_items() -> None:
+    batcher: Batcher[int, int] = Batcher(list, max_batch=64, wait_s=0.2)
+    ledger = Ledger()
+    for item in range(6):
+        batcher.submit("gone" if item % 2 else "stays", item, ledger.taker(item))
+    batcher.discard("gone")
+    ledger.wait(6)
+    batcher.close()
+    assert [isinstance(ledger.results[item][0], ActorError) for item in range(6)] == [False, True] * 3
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_listener_that_raises_does_not_harm_the_others() -> None:
+    batcher: Batcher[int, int] = Batcher(list, max_batch=3, wait_s=1.0)
+    ledger = Ledger()
+
+    def broken(result: object) -> None:
+        ledger.taker(1)(result)
+        raise RuntimeError("listener")
+
+    batcher.submit("s", 0, ledger.taker(0))
+    batcher.submit("s", 1, broken)
+    batcher.submit("s", 2, ledger.taker(2))
+    ledger.wait(3)
+    batcher.submit("s", 3, ledger.taker(3))
+    batcher.submit("s", 4, ledger.taker(4))
+    batcher.submit("s", 5, ledger.taker(5))
+    ledger.wait(6)
+    batcher.close()
+    assert all(len(got) == 1 for got in ledger.results.values())
+
+
+def test_a_listener_may_close_the_batcher() -> None:
+    batcher: Batcher[int, int] = Batcher(list, max_batch=1, wait_s=0.0)
+    ledger = Ledger()
+
+    def closing(result: object) -> None:
+        batcher.close()
+        ledger.taker(0)(result)
+
+    batcher.submit("s", 0, closing)
+    ledger.wait(1)
+    assert ledger.results[0] == [0]
+
+
+def test_random_storm_with_closing_midway() -> None:
+    for seed in range(5):
+        dice = random.Random(seed)
+
+        def work(batch: Sequence[int], dice: random.Random = dice) -> list[int]:
+            if dice.random() < 0.2:
+                raise ValueError("now and then")
+            return list(batch)
+
+        batcher: Batcher[int, int] = Batcher(work, max_batch=4, wait_s=0.0005, per_stream_cap=2)
+        ledger = Ledger()
+
+        def feed(base: int, batcher: Batcher[int, int] = batcher, ledger: Ledger = ledger) -> None:
+            for index in range(80):
+                batcher.submit(base, base + index, ledger.taker(base + index))
+
+        feeders = [threading.Thread(target=feed, args=(stream * 1000,)) for stream in range(4)]
+        for feeder in feeders:
+            feeder.start()
+        if seed % 2:
+            ledger.wait(40)
+            batcher.close()
+        for feeder in feeders:
+            feeder.join()
+        ledger.wait(320)
+        batcher.close()
+        assert all(len(got) == 1 for got in ledger.results.values())
