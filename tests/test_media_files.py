@@ -297,6 +297,25 @@ def test_a_truncated_file_gives_what_is_left_or_stops(tmp_path, whole):
         decode_all(path, STOP)
 
 
+def test_slides_are_not_a_truncated_file(tmp_path):
+    """Frames minutes apart, the last one shown for long: nothing is missing."""
+    pts = (0, 60_000, 120_000, 180_000)
+    for suffix in (".mp4", ".mkv"):
+        path = Clip(time_base=Fraction(1, 1000), pts_ticks=pts, audio=(Audio(duration_s=1),)).write(
+            tmp_path / f"a{suffix}"
+        )
+        assert decode_all(path, STOP).pts == list(pts)
+
+
+def test_interlaced_frames_are_counted(tmp_path):
+    clip = Clip(frames=6, options={"x264-params": "interlaced=1"})
+    path = clip.write(tmp_path / "a.mp4")
+    assert probe(path, Settings()).interlaced
+    decoded = decode_all(path, STOP)
+    assert decoded.counters == {"interlaced": 6}
+    assert numbers(decoded) == list(range(6))
+
+
 def test_lost_pictures_repeat_the_last_good_one_at_their_own_time(tmp_path, whole):
     raw = bytearray(whole[".mp4"])
     with av.open(str(_written(tmp_path / "whole.mp4", raw))) as container:

@@ -372,11 +372,11 @@ def test_sound_that_cannot_be_copied_is_decoded_instead(tmp_path):
     first = raw.index(b"\xff\xf1")
     raw[first + 2] |= 0x3C  # a sampling frequency that does not exist
     (tmp_path / "b.ts").write_bytes(raw)
-    for container in ("mkv", "mp4"):
+    for container, action in (("mkv", "copied"), ("mp4", "encoded")):
         target = tmp_path / f"o.{container}"
         report = assemble(tmp_path / "b.ts", [segment], target, pts_ticks=decoded.pts, spec=spec, settings=Settings())
         assert report.frames == 30
-        assert report.audio in ("copied", "encoded")
+        assert report.audio == action
         assert heard_clicks_s(target) == pytest.approx([0.4, 0.8], abs=0.003)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter, deque
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from av.codec.context import ThreadType
@@ -13,14 +14,16 @@ from av.video.frame import VideoFrame
 from dualface_ray.backends.pyav.demux import Demuxer
 from dualface_ray.backends.pyav.opening import PROBLEMS
 from dualface_ray.errors import DamagedInputError, DualfaceError
+from dualface_ray.timeline import round_fraction
 
 _SUSPECT_PACKETS = 64
 """For so many packets after a proven fault, a packet without a picture counts as lost: more than the reordering of
 any codec and the delay of its threads. Without a fault nearby such packets are normal (fields, hidden frames)."""
 _HOPELESS_PACKETS = 3000
 """A decoder that takes so many packets without giving a picture will not recover."""
-_SHORT_S = 1
+_SHORT_S = Fraction(1)
 _SHORT_SHARE = 50
+"""An end up to a second, or a fiftieth of the duration, early is what rounded headers look like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class PictureSource:
         self._ended = False
         self._barren = 0
         self._last_pts: int | None = None
+        self._latest: int | None = None
+        self._widest = 0
         self._end_ticks = 0
 
     def next(self) -> Picture | None:
@@ -88,9 +93,10 @@ class PictureSource:
         if packet.is_corrupt:
             self._fault("packets_damaged", "a packet is incomplete")
         pts = packet.dts if self._by_dts else packet.pts
-        if pts is not None and not packet.is_discard:
-            heapq.heappush(self._pending, pts)
-            self._end_ticks = max(self._end_ticks, pts + (packet.duration or 0))
+        if pts is not None:
+            self._note_end(pts, packet.duration or 0)
+            if not packet.is_discard:
+                heapq.heappush(self._pending, pts)
         self._barren += 1
         self._take(self._decode(packet))
         self._suspect = max(0, self._suspect - 1)
@@ -166,11 +172,18 @@ class PictureSource:
         if not self._conceal:
             raise self._damage(what)
 
+    def _note_end(self, pts: int, duration: int) -> None:
+        if self._latest is not None:
+            self._widest = max(self._widest, pts - self._latest)
+        self._latest = pts if self._latest is None else max(self._latest, pts)
+        self._end_ticks = max(self._end_ticks, pts + duration)
+
     def _check_length(self) -> None:
-        """Notice a file that ends well before its own header says."""
+        """Notice a file that ends well before its own header says; slow slides do not count as an early end."""
         duration = self._demuxer.duration_ticks
         missing = duration - (self._end_ticks - self._demuxer.start_ticks)
-        if duration and missing * self._demuxer.time_base > _SHORT_S and missing * _SHORT_SHARE > duration:
+        allowed = max(round_fraction(_SHORT_S / self._demuxer.time_base), duration // _SHORT_SHARE, 2 * self._widest)
+        if duration and missing > allowed:
             self._fault("truncated", "it ends early")
 
     def _damage(self, what: str) -> DamagedInputError:
