@@ -64,6 +64,10 @@ class DecodeService:
         """What consumers need to map the pool; exported once."""
         return self.pool.arena.handle
 
+    def seal(self) -> None:
+        """Every consumer has mapped the pool: nothing of it keeps a name."""
+        self.pool.arena.seal()
+
     def connect(self, links: DecodeLinks) -> None:
         """Tell the service its consumer; before the first ``open``."""
         self._links = links
@@ -213,6 +217,10 @@ class DecoderActor:
     def export_pool(self) -> ArenaHandle:
         """The pool's handle; its object reference is given to the importers."""
         return self._ready().handle
+
+    def seal(self, *_attached: None) -> None:
+        """See DecodeService; the arguments make Ray wait until the consumers have mapped the pool."""
+        self._ready().seal()
 
     def connect(self, inference: Any) -> None:
         """Chunks go to the inference actor."""

@@ -135,10 +135,11 @@ class Lane:
         decoder, inference, encoder = (self._actors[role] for role in ROLES)
         prepared = [actor.prepare.remote() for actor in self._actors.values()]
         handle = decoder.export_pool.remote()  # exported once; its reference is resolved by Ray for both importers
+        attached = [inference.attach.remote(handle), encoder.attach.remote(handle)]
         self._starting = [
             *prepared,
-            inference.attach.remote(handle),
-            encoder.attach.remote(handle),
+            *attached,
+            decoder.seal.remote(*attached),
             decoder.connect.remote(inference),
             inference.connect.remote(encoder),
             encoder.connect.remote(decoder, inference, inference.describe.remote()),

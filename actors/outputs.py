@@ -10,6 +10,7 @@ from typing import Any
 from actors.messages import SegmentJob
 from dualface_ray.backends import Backend
 from dualface_ray.backends.pyav import AssembleReport, SegmentWriter, assemble
+from dualface_ray.compose import output_colour
 from dualface_ray.errors import OutputError
 from dualface_ray.frames import StreamInfo
 from dualface_ray.framing import CanvasPlan, DirectedFrame
@@ -142,6 +143,7 @@ class OutputFiles:
 
     def _open(self, canvases: Sequence[CanvasPlan]) -> None:
         encode, rate = self._settings.encode, self._info.average_rate
+        colour = output_colour(self._info)
         for canvas, target in zip(canvases, self._job.outputs.videos, strict=True):
             spec = EncodeSpec(
                 width_px=canvas.width_px,
@@ -152,6 +154,10 @@ class OutputFiles:
                 quality=encode.quality,
                 preset=encode.preset,
                 gop_frames=max(1, round(encode.gop_s * rate)),
+                colour_matrix=colour.matrix,
+                colour_primaries=colour.primaries,
+                colour_transfer=colour.transfer,
+                full_range=colour.full_range,
                 threads=self._threads,
             )
             self._segments.append(_Segment(self._backend.open_encoder(spec), segment_path(target, 0)))

@@ -25,6 +25,7 @@ class InProcessLane:
         self.encoder = EncodeService(backend, settings, encode_threads=1)
         self.inference.attach(self.decoder.handle)
         self.encoder.attach(self.decoder.handle)
+        self.decoder.seal()
         self.decoder.connect(DecodeLinks(self.inference.opened, self.inference.chunk))
         self.inference.connect(InferenceLinks(self.encoder.post, self.encoder.post, self.encoder.post))
         links = SessionLinks(self.decoder.grant, self.decoder.release, self.inference.request)

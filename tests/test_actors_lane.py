@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import av
 import pytest
 from in_process import InProcessLane, job_for
 
+from dualface_ray.errors import Cancelled
 from dualface_ray.report import VideoState, read_report, read_tracks
 from dualface_ray.settings import resolve
 
@@ -89,8 +91,12 @@ def test_a_cancelled_video_leaves_nothing(talk: Path, tmp_path: Path) -> None:
     job = job_for(talk, tmp_path / "out", settings)
     with InProcessLane(settings) as lane:
         lane.start(job)
+        while not any(stream.frames_done > 3 for stream in lane.encoder.status().streams):
+            time.sleep(0.01)
         lane.encoder.cancel(job.key)
-        assert lane.wait(job).state is VideoState.FAILED
+        status = lane.wait(job)
+    assert status.state is VideoState.FAILED
+    assert isinstance(status.error, Cancelled)
     assert list((tmp_path / "out").iterdir()) == []
 
 

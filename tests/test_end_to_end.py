@@ -19,6 +19,10 @@ from dualface_ray.report import JobSnapshot, VideoState, read_report
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("models")]
 
+SMALL = {"framing.width_px": 640, "framing.height_px": 360}
+"""A small picture: these tests are about processes."""
+SLOW = {**SMALL, "preset": "placebo"}
+"""Slow enough to be caught in mid-video."""
 ROLES = ("DecoderActor", "InferenceActor", "EncoderActor", "JobActor")
 
 
@@ -58,7 +62,7 @@ def leftovers(folder: Path) -> list[str]:
 def run_job(inputs: list[Path], out: Path, **overrides: object) -> JobSnapshot:
     from dualface_ray.api import run
 
-    with run(inputs, out, **overrides) as job:
+    with run(inputs, out, **{**SMALL, **overrides}) as job:
         return job.wait(120)
 
 
@@ -115,8 +119,8 @@ def test_a_killed_actor_never_hangs_the_job(role: str, talk: Path, tmp_path: Pat
     from dualface_ray.api import run
     from dualface_ray.errors import ActorError
 
-    with run([talk], tmp_path / "out", preset="slow") as job:
-        deadline = time.monotonic() + 60
+    with run([talk], tmp_path / "out", **SLOW) as job:
+        deadline = time.monotonic() + 120
         while job.snapshot().videos[0].frames_done < 5:
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -141,8 +145,8 @@ def test_a_killed_actor_never_hangs_the_job(role: str, talk: Path, tmp_path: Pat
 def test_a_video_that_keeps_killing_its_lane_is_given_up(talk: Path, tmp_path: Path) -> None:
     from dualface_ray.api import run
 
-    with run([talk], tmp_path / "out", preset="slow", max_attempts=1) as job:
-        deadline = time.monotonic() + 60
+    with run([talk], tmp_path / "out", **SLOW, max_attempts=1) as job:
+        deadline = time.monotonic() + 120
         while job.snapshot().videos[0].frames_done < 5:
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -157,7 +161,7 @@ def test_a_video_that_keeps_killing_its_lane_is_given_up(talk: Path, tmp_path: P
 def test_cancel_leaves_nothing(talk: Path, tmp_path: Path) -> None:
     from dualface_ray.api import run
 
-    with run([talk], tmp_path / "out", preset="slow") as job:
+    with run([talk], tmp_path / "out", **SLOW) as job:
         while job.snapshot().videos[0].frames_done < 5:
             time.sleep(0.02)
         job.cancel()
@@ -196,7 +200,7 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(talk: Path, tmp_path: Path)
 def test_an_interrupted_command_leaves_no_actor(number: signal.Signals, talk: Path, tmp_path: Path) -> None:
     """Ctrl-C cleans up and says 130; after SIGKILL of the driver its Ray goes down by itself."""
     process = subprocess.Popen(
-        command("run", str(talk), "-o", str(tmp_path / "out"), "--set", "preset=veryslow", "--json"),
+        command("run", str(talk), "-o", str(tmp_path / "out"), "--set", "preset=placebo", "--json"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
