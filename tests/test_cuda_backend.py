@@ -1,0 +1,378 @@
+"""The GPU backend's edges without a GPU: imports, plans, tokens, encoder sessions and their gate."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dualface_ray.backends import load_backend
+from dualface_ray.backends.cpu.encode import CpuEncodeSession
+from dualface_ray.backends.cuda import LaneShape, choose_plan, plan_lane
+from dualface_ray.backends.cuda.arena import pack_token, unpack_token
+from dualface_ray.backends.cuda.gate import SessionGate, lacks_encoder
+from dualface_ray.backends.cuda.hostenc import HostEncodeSession
+from dualface_ray.backends.cuda.nvenc import NvencSession, parameters
+from dualface_ray.backends.cuda.plan import MIB, fallbacks
+from dualface_ray.errors import (
+    DeviceError,
+    EncodeError,
+    EncoderSessionsExhausted,
+    VramBudgetError,
+)
+from dualface_ray.media import EncodeSpec
+from dualface_ray.settings import Settings
+
+GIB = 1024 * MIB
+HD = LaneShape(streams=16, quota_frames=86, picture_bytes=1920 * 1080 * 3 // 2, batch=64)
+
+
+def test_importing_the_backend_imports_no_vendor_library() -> None:
+    code = (
+        "import sys; from dualface_ray.backends import load_backend; load_backend('cuda'); "
+        "bad = {'cupy', 'tensorrt', 'PyNvVideoCodec', 'pynvml'} & {m.split('.')[0] for m in sys.modules}; "
+        "sys.exit(repr(bad) if bad else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a device")
+def test_without_a_device_every_factory_says_so(tmp_path: Path) -> None:
+    backend = load_backend("cuda")
+    spec = EncodeSpec(64, 64, Fraction(1, 30), Fraction(30))
+    for call in (
+        lambda: backend.create_arena(1 << 20, 4),
+        lambda: backend.open_compositor(Settings()),
+        lambda: backend.open_encoder(spec),
+        lambda: backend.load_detector(Settings(), 1),
+    ):
+        with pytest.raises(DeviceError) as caught:
+            call()
+        assert "lane.backend=cpu" in caught.value.remedy
+
+
+# --- the plan ------------------------------------------------------------------------------------------------------
+def test_a_full_lane_fits_a_large_card_and_not_a_small_one() -> None:
+    plan = plan_lane(80 * GIB, 0.65, HD)
+    assert plan.arena_bytes >= 16 * 86 * HD.picture_bytes
+    assert plan.total_bytes <= plan.budget_bytes == int(80 * GIB * 0.65)
+    with pytest.raises(VramBudgetError, match="MiB of") as caught:
+        plan_lane(8 * GIB, 0.65, HD)
+    assert "lane.streams" in caught.value.remedy
+
+
+@pytest.mark.parametrize("share", [0.0, 0.71, 1.0, -1.0])
+def test_more_than_seventy_percent_is_refused(share: float) -> None:
+    with pytest.raises(VramBudgetError, match=r"0\.70"):
+        plan_lane(80 * GIB, share, HD)
+
+
+@pytest.mark.parametrize("card_gib", [4, 6, 8, 12, 16, 24, 48, 141])
+def test_fallbacks_shrink_strictly_and_all_fit(card_gib: int) -> None:
+    plans = fallbacks(card_gib * GIB, 0.65, HD, least_quota_frames=62)
+    sizes = [plan.total_bytes for plan in plans]
+    assert sizes == sorted(set(sizes), reverse=True)
+    assert all(plan.total_bytes <= plan.budget_bytes for plan in plans)
+    if card_gib >= 6:
+        assert plans
+    for plan in plans:
+        assert plan.inference_pool_bytes >= plan.tensors_bytes
+        assert plan.compositor_pool_bytes >= plan.compositor_bytes
+
+
+def test_nothing_fits_is_an_error_with_numbers() -> None:
+    with pytest.raises(VramBudgetError, match="not even one stream"):
+        choose_plan(GIB, 0.65, HD, least_quota_frames=62)
+
+
+# --- tokens --------------------------------------------------------------------------------------------------------
+def test_tokens_survive_the_journey_and_damage_is_noticed() -> None:
+    token = pack_token(b"h" * 64, b"u" * 16, 123, b"page")
+    assert unpack_token(token) == (b"h" * 64, b"u" * 16, 123, b"page")
+    for broken in (b"", b"{}", b"[1]", token[:-4], pack_token(b"h" * 63, b"u" * 16, 1, b"p"), b"\xff\x00"):
+        with pytest.raises(DeviceError):
+            unpack_token(broken)
+
+
+# --- the gate ------------------------------------------------------------------------------------------------------
+def test_the_gate_counts_across_processes_and_forgets_the_dead(tmp_path: Path) -> None:
+    gate = SessionGate(2, tmp_path)
+    first, second = gate.enter("a"), gate.enter("b")
+    code = (
+        "import sys; from pathlib import Path; from dualface_ray.backends.cuda.gate import SessionGate\n"
+        f"place = SessionGate(2, Path({str(tmp_path)!r})).enter('c'); print('in', flush=True); sys.stdin.read()"
+    )
+    refused = subprocess.run([sys.executable, "-c", code], input="", capture_output=True, text=True)
+    assert "EncoderSessionsExhausted" in refused.stderr
+    second.leave()
+    second.leave()
+    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "in\n"
+        with pytest.raises(EncoderSessionsExhausted, match="2 encoder sessions"):
+            gate.enter("d")
+        child.kill()
+    gate.enter("d").leave()
+    first.leave()
+    SessionGate(0, tmp_path).enter("unlimited").leave()
+
+
+@pytest.mark.parametrize(
+    ("name", "lacks"),
+    [
+        ("NVIDIA H200", True),
+        ("NVIDIA A100-SXM4-80GB", True),
+        ("NVIDIA H100 80GB HBM3", True),
+        ("NVIDIA L4", False),
+        ("NVIDIA A10", False),
+        ("NVIDIA GeForce RTX 4090", False),
+        ("NVIDIA RTX A1000 Laptop GPU", False),
+        ("NVIDIA RTX A3000", False),
+    ],
+)
+def test_cards_without_an_encoder_are_known_by_name(name: str, lacks: bool) -> None:
+    assert lacks_encoder(name) is lacks
+
+
+# --- NVENC, with a double that enforces its rules --------------------------------------------------------------------
+class FakeArray:
+    """A canvas as CuPy would show it."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.pixels = np.zeros((height * 3 // 2, width), np.uint8)
+        self.shape, self.dtype = self.pixels.shape, self.pixels.dtype
+        self.data = self
+        self.ptr = self.pixels.ctypes.data
+
+
+class Stream:
+    ptr = 1
+
+    def __init__(self) -> None:
+        self.waits = 0
+
+    def synchronize(self) -> None:
+        self.waits += 1
+
+
+class Encoder:
+    open = 0
+
+    def __init__(self, library: Library, width: int, height: int) -> None:
+        self.library, self.width, self.height = library, width, height
+        self.held: list[int] = []
+
+    def GetSequenceParams(self) -> bytes:  # noqa: N802 - the library's name
+        return b"\0\0\0\1sps"
+
+    def Encode(self, frame: object, picture: Picture) -> list[dict[str, object]]:  # noqa: N802
+        luma, chroma = frame.cuda()
+        first, second = luma.__cuda_array_interface__, chroma.__cuda_array_interface__
+        assert first["shape"] == (self.height, self.width, 1)
+        assert first["strides"][0] == second["strides"][0] == self.width
+        assert second["shape"] == (self.height // 2, self.width // 2, 2)
+        assert second["data"][0] == first["data"][0] + self.width * self.height
+        self.held.append(picture.inputTimeStamp)
+        return self._give(3)
+
+    def EndEncode(self) -> list[dict[str, object]]:  # noqa: N802
+        return self._give(0)
+
+    def _give(self, keep: int) -> list[dict[str, object]]:
+        out = []
+        while len(self.held) > keep:
+            number = self.held.pop(0)
+            out.append({"data": b"x", "timestamp": number, "picture_type": 3 if number % 4 == 0 else 0})
+        return out
+
+    def __del__(self) -> None:
+        self.library.sessions -= 1
+
+
+class Picture:
+    inputTimeStamp = 0  # noqa: N815 - the library's name
+
+
+class Library:
+    """As many sessions as a driver allows; options as strings."""
+
+    NV_ENC_PIC_PARAMS = Picture
+
+    def __init__(self, limit: int, code: int = 10) -> None:
+        self.limit, self.code, self.sessions = limit, code, 0
+        self.options: dict[str, object] = {}
+
+    def CreateEncoder(self, width: int, height: int, kind: str, cpu: bool, **options: object) -> Encoder:  # noqa: N802
+        assert kind == "NV12"
+        assert cpu is False
+        self.options = options
+        if self.sessions >= self.limit:
+            raise RuntimeError(f"m_nvenc.nvEncOpenEncodeSessionEx(&params, &hEncoder) returned error {self.code}\n at")
+        self.sessions += 1
+        return Encoder(self, width, height)
+
+
+SPEC = EncodeSpec(64, 48, Fraction(1, 30000), Fraction(30000, 1001), gop_frames=4)
+
+
+def test_nvenc_gives_every_picture_its_time_and_waits_for_its_copy(tmp_path: Path) -> None:
+    library, stream = Library(1), Stream()
+    session = NvencSession(SPEC, SessionGate(0, tmp_path), library, stream, 5)
+    assert library.options["cudacontext"] == 5
+    assert library.options["cudastream"] == 1
+    assert session.extradata
+    packets = []
+    for number in range(10):
+        packets += session.encode(FakeArray(64, 48), 1001 * number)
+        assert stream.waits == number + 1
+    packets += session.finish()
+    assert [p.pts_ticks for p in packets] == [1001 * n for n in range(10)]
+    assert [p.key for p in packets] == [n % 4 == 0 for n in range(10)]
+    session.close()
+    session.close()
+    assert library.sessions == 0
+    with pytest.raises(EncodeError, match="closed"):
+        session.encode(FakeArray(64, 48), 99999)
+
+
+@pytest.mark.parametrize("code", [10, 21])
+def test_a_driver_without_sessions_is_a_typed_error_and_frees_its_place(tmp_path: Path, code: int) -> None:
+    library, gate = Library(1, code), SessionGate(2, tmp_path)
+    first = NvencSession(SPEC, gate, library, Stream(), 0)
+    for _ in range(3):  # a place that stayed taken would make the gate refuse instead of the driver
+        with pytest.raises(EncoderSessionsExhausted, match="driver"):
+            NvencSession(SPEC, gate, library, Stream(), 0)
+    first.close()
+    NvencSession(SPEC, gate, library, Stream(), 0).close()
+    with pytest.raises(EncodeError, match="returned error 2"):
+        NvencSession(SPEC, gate, Library(0, 2), Stream(), 0)
+
+
+def test_nvenc_refuses_wrong_pictures_and_times(tmp_path: Path) -> None:
+    session = NvencSession(SPEC, SessionGate(0, tmp_path), Library(1), Stream(), 0)
+    session.encode(FakeArray(64, 48), 5)
+    with pytest.raises(EncodeError, match="increase"):
+        session.encode(FakeArray(64, 48), 5)
+    with pytest.raises(EncodeError, match="canvas"):
+        session.encode(FakeArray(64, 64), 6)
+    session.close()
+
+
+def test_parameters_are_strings_and_fixed() -> None:
+    options = parameters(SPEC)
+    assert all(isinstance(value, str) for value in options.values())
+    assert (options["bf"], options["lookahead"], options["gop"], options["idrperiod"]) == ("0", "0", "4", "4")
+    assert options["fps"] == "30"
+    assert options["preset"] == "P2"
+    assert parameters(EncodeSpec(64, 48, Fraction(1, 30), Fraction(30), codec="av1"))["use_ivf_container"] == "0"
+
+
+# --- CPU encoders behind a ring ------------------------------------------------------------------------------------
+class HostDownloader:
+    """Canvases that lie in host memory already."""
+
+    def slots(self, count: int, shape: tuple[int, int]) -> list[np.ndarray]:
+        return [np.zeros(shape, np.uint8) for _ in range(count)]
+
+    def fetch(self, canvas: np.ndarray, slot: np.ndarray) -> None:
+        slot[:] = canvas
+
+
+def canvases(count: int) -> list[np.ndarray]:
+    y, x = np.mgrid[0:96, 0:64]
+    return [((x * 3 + y * 2 + 5 * n) % 200 + 20).astype(np.uint8) for n in range(count)]
+
+
+def test_packets_through_the_ring_are_those_of_the_encoder_alone() -> None:
+    spec = EncodeSpec(64, 64, Fraction(1, 30), Fraction(30), gop_frames=10)
+    pictures = canvases(40)
+    alone = CpuEncodeSession(spec)
+    expected = [packet for n, p in enumerate(pictures) for packet in alone.encode(p, n)] + alone.finish()
+    with ThreadPoolExecutor(2) as pool:
+        sessions = [HostEncodeSession(spec, CpuEncodeSession(spec), pool, HostDownloader()) for _ in range(3)]
+        found: list[list] = [[] for _ in sessions]
+        scratch = np.empty_like(pictures[0])
+        for number, picture in enumerate(pictures):
+            for index, session in enumerate(sessions):
+                scratch[:] = picture
+                found[index] += session.encode(scratch, number)
+                scratch[:] = 0  # it has been read completely on return
+        for index, session in enumerate(sessions):
+            assert session.extradata == alone.extradata
+            found[index] += session.finish()
+            session.close()
+            session.close()
+    for packets in found:
+        assert packets == expected
+
+
+class Failing:
+    """An encoder that breaks at its third picture, or stands still until told."""
+
+    extradata = b""
+
+    def __init__(self, spec: EncodeSpec, gate: threading.Event | None = None) -> None:
+        self.spec, self.seen, self.gate = spec, 0, gate
+
+    def encode(self, canvas: np.ndarray, pts_ticks: int) -> list:
+        if self.gate is not None:
+            self.gate.wait(20)
+        self.seen += 1
+        if self.seen == 3:
+            raise EncodeError("disk on fire")
+        return []
+
+    def finish(self) -> list:
+        return []
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def test_an_error_in_a_worker_reaches_the_caller_and_nothing_hangs() -> None:
+    spec = EncodeSpec(64, 64, Fraction(1, 30), Fraction(30))
+    with ThreadPoolExecutor(1) as pool:
+        session = HostEncodeSession(spec, Failing(spec), pool, HostDownloader(), ring_slots=2)
+        pictures = canvases(20)
+
+        def feed() -> None:
+            for number, picture in enumerate(pictures):
+                session.encode(picture, number)
+
+        with pytest.raises(EncodeError, match="fire"):
+            feed()
+        with pytest.raises(EncodeError, match="fire"):
+            session.finish()
+        session.close()
+
+
+def test_a_full_ring_is_back_pressure_and_close_does_not_wait_for_the_queue() -> None:
+    spec = EncodeSpec(64, 64, Fraction(1, 30), Fraction(30))
+    gate = threading.Event()
+    inner = Failing(spec, gate)
+    inner.seen = 100
+    with ThreadPoolExecutor(1) as pool:
+        session = HostEncodeSession(spec, inner, pool, HostDownloader(), ring_slots=3)
+        pictures = canvases(4)
+        for number in range(3):
+            session.encode(pictures[number], number)
+        blocked = threading.Thread(target=session.encode, args=(pictures[3], 3))
+        blocked.start()
+        blocked.join(0.2)
+        assert blocked.is_alive()  # no slot is free while the worker stands still
+        gate.set()
+        blocked.join(10)
+        assert not blocked.is_alive()
+        session.close()
+        assert inner.seen <= 104
+
+
+def test_the_folder_of_the_gate_is_private(tmp_path: Path) -> None:
+    SessionGate(1, tmp_path / "gate").enter("x").leave()
+    assert (tmp_path / "gate").stat().st_mode & 0o077 == 0
