@@ -29,6 +29,9 @@ _AV1_PRESETS = {
 }
 """x264's names on SVT-AV1's scale of 0..13; a number is taken as it is."""
 
+_QUALITY_MAX, _AV1_QUALITY_MAX = 51, 63
+"""Ends of the quality scales: H.264's and HEVC's, on which the setting is given, and AV1's."""
+
 
 class CpuEncodeSession:
     """The ``EncodeSession`` port over libav's software encoders; used by one thread at a time.
@@ -173,6 +176,6 @@ def _options(spec: EncodeSpec) -> dict[str, str]:
     os.environ.setdefault("SVT_LOG", "1")  # the library writes its banner to stderr otherwise
     return {
         "preset": _AV1_PRESETS.get(spec.preset, spec.preset),
-        "crf": str(spec.quality),
+        "crf": str(round(spec.quality * _AV1_QUALITY_MAX / _QUALITY_MAX)),
         "svtav1-params": f"keyint={gop}:scd=0:pred-struct=1:lp={threads}",
     }

@@ -103,6 +103,7 @@ class EncodedSound:
         self._origin_s = origin_s
         self._resampler = AudioResampler(format=output.format.name, layout=plan.layout, rate=plan.rate_hz)
         self._fifo = AudioFifo()
+        stream.codec_context.thread_count = 1  # cores are the video's
         self._placed = 0
         self._time_base = Fraction(1, plan.rate_hz)
         self._clock = ClockJoin(self._time_base)
