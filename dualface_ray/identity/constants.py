@@ -49,8 +49,10 @@ GATE_WIDTHS = 0.9
 """A face may lie this far from the prediction, plus GATE_SPEED times the time since the last sight."""
 GATE_SPEED_WIDTHS = 3.0
 GATE_MAX_WIDTHS = 3.0
-GATE_SIZE = 0.75
-"""Largest change of log height between two sights."""
+GATE_SIZE = 0.35
+"""Largest change of log height between two sights, plus GATE_SIZE_RATE times the seconds between."""
+GATE_SIZE_RATE = 1.0
+SIZE_CAP = 8.0
 AMBIGUOUS_MARGIN = 2.0
 """Two joint assignments closer than this are a crossing, not an answer."""
 EMERGING_MARGIN = 6.0
@@ -72,6 +74,8 @@ HELD_SIZE = 0.12
 """... at a size (log height) no farther off than this."""
 HIDDEN_REACH_WIDTHS = 0.45
 """Who is hidden by a face has the centre within this distance of it, or would be seen."""
+LOOSE_STRANGER_S = 0.6
+"""A stranger's path is followed this far into an overlap to claim a face for the stranger."""
 LOOSE_WIDTHS = 0.7
 """A face in an overlap belongs to a path that passes within this distance ..."""
 LOOSE_SIZE = 0.3
@@ -82,7 +86,7 @@ INTERPOLATE_S = 0.55
 """Between two sights nearer than this a box counts as detected."""
 EDGE_WIDTHS = 0.12
 """A box this near the frame's edge touches it: who vanishes there has left."""
-LEFT_S = 0.12
+LEFT_S = 0.2
 """How long the box of somebody who left over the edge is still predicted."""
 SCORE_DECAY_S = 0.7
 """Confidence of a predicted box fades with this time constant."""
@@ -120,11 +124,13 @@ STATIC_PENALTY = 0.15
 
 # --- gallery -------------------------------------------------------------------------------------------------
 GALLERY_SIZE = 6
-GALLERY_REFRESH_S = 8.0
+GALLERY_REFRESH_S = 20.0
 """Seconds between two enrolments of one person."""
+ENROL_AGE_S = 0.2
+"""Enrolment prefers sights at least this old: from before whatever made it necessary."""
 ENROL_FACES = 2
 """Faces embedded per enrolment."""
-PROBE_FACES = 2
+PROBE_FACES = 1
 """Faces embedded per question about a track."""
 MIN_EMBED_HEIGHT_PX = 24.0
 MIN_EMBED_SCORE = 0.55

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dualface_ray.frames import F32
 from dualface_ray.identity import constants as c
 from dualface_ray.identity.motion import gap_widths
 from dualface_ray.identity.sights import OTHER, Sight, look_distance
@@ -35,6 +36,8 @@ class Knot:
     since: int = -2
     """For a track's first sight: the last examined frame without it (-1 = none); -2 for every other sight."""
     after_miss: bool = False
+    track_id: int = -1
+    """-1 = a loose face."""
 
 
 @dataclass(slots=True)
@@ -60,6 +63,7 @@ def knots_of(tracker: Tracker, name: str, shown: Knot | None) -> list[Knot]:
         for sight in track.sights:
             if sight.frame > after:
                 knot = _knot(sight, track.shot)
+                knot.track_id = track.track_id
                 if sight.frame == track.born:
                     knot.since = track.since
                 if sight is last and (track.closed or track.missed_from >= 0):
@@ -88,26 +92,51 @@ def fill_overlaps(tracker: Tracker, knots: dict[str, list[Knot]]) -> None:
             place = _path_box(knots[name], sights[0].t_s)
             if place is None:
                 continue
-            for i, sight in enumerate(sights):
-                far = gap_widths(place, sight.box)
-                grown = abs(math.log((sight.box[3] - sight.box[1]) / max(place[3] - place[1], 1e-6)))
-                look = look_distance(sight.look, tracker.persons[name].look)
-                if far < c.LOOSE_WIDTHS and grown < c.LOOSE_SIZE:
-                    options.append((far + 2 * grown + 2 * (look or 0.0), name, i))
+            options += [(_misfit(place, s, tracker.persons[name].look), name, i) for i, s in enumerate(sights)]
+        for number, (place, look) in enumerate(_strangers(tracker, sights[0].t_s)):
+            options += [(_misfit(place, sight, look), f"{number}", i) for i, sight in enumerate(sights)]
         used_names: set[str] = set()
         used: set[int] = set()
-        for _, name, i in sorted(options):
-            path = knots[name]
-            at = bisect_right([k.frame for k in path], frame)
-            if name in used_names or i in used or (at and path[at - 1].frame == frame):
+        for misfit, name, i in sorted(options):
+            if misfit == math.inf or name in used_names or i in used:
                 continue
             used_names.add(name)
             used.add(i)
+            if name not in knots:
+                continue
+            path = knots[name]
+            at = bisect_right([k.frame for k in path], frame)
+            if at and path[at - 1].frame == frame:
+                continue
             knot = _knot(sights[i], tracker.shot)
             knot.after_miss = True
             if at:
                 knot.ended = path[at - 1].ended or "overlap"
             path.insert(at, knot)
+
+
+def _misfit(place: Box, sight: Sight, look: F32 | None) -> float:
+    """How badly a loose face fits a path, in widths and the like; inf = not at all."""
+    far = gap_widths(place, sight.box)
+    grown = abs(math.log((sight.box[3] - sight.box[1]) / max(place[3] - place[1], 1e-6)))
+    if far > c.LOOSE_WIDTHS or grown > c.LOOSE_SIZE:
+        return math.inf
+    return far + 2 * grown + 2 * (look_distance(sight.look, look) or 0.0)
+
+
+def _strangers(tracker: Tracker, t_s: float) -> list[tuple[Box, F32 | None]]:
+    """Where the faces that are nobody's of the two should be, from just before or just after an overlap."""
+    places: list[tuple[Box, F32 | None]] = []
+    for track in tracker.tracks:
+        if track.person != OTHER or not track.sights:
+            continue
+        first, last = track.sights[0], track.last
+        if last.t_s <= t_s <= last.t_s + c.LOOSE_STRANGER_S:
+            places.append((_drift(_knot(last, track.shot), t_s), track.look))
+        elif first.frame == track.born and t_s < first.t_s <= t_s + c.LOOSE_STRANGER_S and len(track.sights) > 1:
+            second = track.sights[1]
+            places.append((_mix(_knot(first, track.shot), _knot(second, track.shot), t_s), track.look))
+    return places
 
 
 def _path_box(path: Sequence[Knot], t_s: float) -> Box | None:
@@ -156,7 +185,7 @@ def person_track(
     if after is not None and before.ended != "left":
         gap = after.t_s - before.t_s
         w = since / gap
-        if gap <= c.INTERPOLATE_S and before.ended in ("", "cut") and not after.after_miss:
+        if gap <= c.INTERPOLATE_S and before.track_id == after.track_id and not after.after_miss:
             return PersonTrack(PersonState.DETECTED, _mix(before, after, t_s), before.score * (1 - w) + after.score * w)
         if gap <= max_predict_s and gap_widths(before.box, after.box) < 1.0 + 3.0 * gap:
             fade = math.exp(-min(since, after.t_s - t_s) / c.SCORE_DECAY_S)

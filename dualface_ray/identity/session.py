@@ -102,7 +102,11 @@ class IdentitySession:
             rate = float(info.average_rate) if info.average_rate > 0 else 30.0
             gap = max(1, min(math.ceil(rate / settings.detect.grid_hz) + 1, look - look // 3))
             wait = max(0, min(gap - 1, math.ceil(c.CUT_WAIT_S * rate)))
-            tracker = Tracker(float(info.display_width_px), float(info.display_height_px))
+            tracker = Tracker(
+                float(info.display_width_px),
+                float(info.display_height_px),
+                same_face=settings.identity.embed_same_distance,
+            )
             state = IdentityState(look, gap, tracker, ShotCutter(wait))
         self.state = state
         self._paths: dict[str, list[Knot]] = {}

@@ -17,7 +17,7 @@ import numpy as np
 from dualface_ray.frames import F32, FaceCrop, Faces
 from dualface_ray.identity import constants as c
 from dualface_ray.identity.assign import assign
-from dualface_ray.identity.gallery import Person
+from dualface_ray.identity.gallery import Person, embedding_distance
 from dualface_ray.identity.labels import Verdict, judge, principal_order
 from dualface_ray.identity.motion import Motion, gap_widths, iou
 from dualface_ray.identity.sights import OTHER, Sight, Track
@@ -69,6 +69,8 @@ class Tracker:
     shot_start: int = 0
     next_id: int = 0
     strangers_seen: bool = False
+    same_face: float = 0.42
+    """Embedding distance above which a face is kept out of a gallery that has others."""
 
     # --- one examined frame ----------------------------------------------------------------------------------
     def live(self) -> list[Track]:
@@ -130,7 +132,7 @@ class Tracker:
             if hidden and in_crossing and face_of[i] >= 0:
                 unsure |= not _same_face(track, faces[face_of[i]])
             if unsure and not track.closed:
-                self._lose_grip(track)
+                track.closed = "overlap"
                 face_of[i] = -1  # two faces could be this one: both begin anew
         found: set[int] = set()
         for i, track in enumerate(tracks):
@@ -150,13 +152,15 @@ class Tracker:
             else:
                 self._begin(face, "start" if first else "cut" if new_shot else "", before)
         self._close_lost(settings)
+        self._loosen()
 
-    def _lose_grip(self, track: Track) -> None:
-        """End a track that two faces could continue; what an undecided one saw in a crossing belongs to nobody."""
-        track.closed = "overlap"
-        if not track.person and track.origin == "crossing":
-            self.loose += [sight for sight in track.sights if sight.frame >= track.born]
-            self.tracks.remove(track)
+    def _loosen(self) -> None:
+        """What an undecided track saw in a crossing belongs to nobody once the track has ended."""
+        for track in self.tracks:
+            if track.closed in ("overlap", "lost") and not track.person and track.origin == "crossing":
+                self.loose += track.sights
+                track.closed = "loose"
+        self.tracks = [track for track in self.tracks if track.closed != "loose"]
 
     def _see(self, track: Track, face: Sight) -> None:
         track.see(face)
@@ -313,7 +317,8 @@ class Tracker:
                 if self._settle(track, verdict, settings, deadline, may_probe):
                     asked.append(track)
         if asked:
-            return asked
+            # Two faces for two people: whom the better one shows tells who the other one is.
+            return asked if len(waiting) > len(free) or len(asked) < 2 else [max(asked, key=_clarity)]
         if not self.free() and all(p.known for p in self.persons.values()):
             for track in self.undecided():
                 if track.hits >= c.MIN_HITS:
@@ -322,6 +327,10 @@ class Tracker:
                     track.guess = OTHER
         elif not all(p.known for p in self.persons.values()):
             self._give_places(deadline)
+        free_names = {p.name for p in self.free()} | {p.name for p in self.persons.values() if not p.known}
+        for track in self.undecided():
+            if track.guess in self.persons and track.guess not in free_names:
+                track.guess = OTHER
         return []
 
     def _settle(self, track: Track, verdict: Verdict, settings: Settings, deadline: int, may_probe: bool) -> bool:
@@ -477,6 +486,8 @@ class Tracker:
             and s.box[3] - s.box[1] >= c.MIN_EMBED_HEIGHT_PX
             and s.landmarks.shape == (5, 2)
         ]
+        if not any_sight:  # what was seen just before the trouble may already be somebody else
+            sights = [s for s in sights if self.t_s - s.t_s >= c.ENROL_AGE_S] or sights
         sights.sort(key=lambda s: (s.clean, s.score * (s.box[3] - s.box[1]), s.frame), reverse=True)
         return sights[:count]
 
@@ -487,7 +498,10 @@ class Tracker:
             return
         unit = np.asarray(embedding / np.float32(norm), np.float32)
         if probe.person:
-            self.persons[probe.person].enrol(unit, self.t_s)
+            person = self.persons[probe.person]
+            far = embedding_distance([unit], person.embeddings)
+            if far is None or far < self.same_face:
+                person.enrol(unit, self.t_s)
             return
         for track in self.tracks:
             if track.track_id == probe.track_id:
@@ -518,6 +532,11 @@ def _same_face(track: Track, face: Sight) -> bool:
     steady = gap_widths(last.box, face.box) < c.HELD_WIDTHS + c.HELD_SPEED_WIDTHS * (face.t_s - last.t_s)
     grown = abs(math.log((face.box[3] - face.box[1]) / max(last.box[3] - last.box[1], 1e-6)))
     return steady and grown < c.HELD_SIZE
+
+
+def _clarity(track: Track) -> tuple[int, float, int]:
+    """How well a track's face can be recognised."""
+    return int(track.last.clean), track.last.score * (track.last.box[3] - track.last.box[1]), -track.track_id
 
 
 def _crop(sight: Sight) -> FaceCrop:
