@@ -174,12 +174,22 @@ def _problem(item: Import) -> str:
 
 def cycles(root: Path) -> list[list[str]]:
     """Modules that import one another in a circle when they are imported."""
+    return circles(_edges(root))
+
+
+def reached(root: Path, name: str) -> set[str]:
+    """Every module that importing this one brings along, without the packages they lie in."""
+    return _reachable(name, _edges(root))
+
+
+@cache
+def _edges(root: Path) -> dict[str, set[str]]:
     known = modules(root)
     edges: dict[str, set[str]] = {name: set() for name in known}
     for item in imports(root):
         if item.executed and item.target in known and item.target != item.module:
             edges[item.module].add(item.target)
-    return circles(edges)
+    return edges
 
 
 def circles(edges: dict[str, set[str]]) -> list[list[str]]:
