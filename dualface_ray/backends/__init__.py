@@ -3,6 +3,7 @@
     load_backend("cpu")  ──► PyAV decode and encode · ONNX Runtime · OpenCV · shared memory
     load_backend("cuda") ──► NVDEC · TensorRT · CuPy kernels · CUDA IPC · NVENC
             both ──► pyav: restricted demux, mux, audio, probing
+    Picture ──► lines, areas and words on pictures and canvases, for reports
 
 A backend is a bag of factories for the ports of ``frames``, ``media``, ``detect`` and ``compose``. Vendor libraries
 are imported inside its modules only, when a factory is first called. This room may not know Ray, actors or jobs.
@@ -10,7 +11,20 @@ are imported inside its modules only, when a factory is first called. This room 
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from dualface_ray.backends.ports import Backend, load_backend
 from dualface_ray.backends.process import limit_library_threads
 
-__all__ = ["Backend", "limit_library_threads", "load_backend"]
+if TYPE_CHECKING:
+    from dualface_ray.backends.cpu.draw import Picture
+
+__all__ = ["Backend", "Picture", "limit_library_threads", "load_backend"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the drawing when it is first asked for; it brings OpenCV."""
+    if name != "Picture":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module("dualface_ray.backends.cpu.draw").Picture

@@ -9,6 +9,9 @@ Knows file formats of results and pictures of them; may not know Ray or decide a
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from dualface_ray.report.fingerprint import RESULT_VERSION, counted_settings, fingerprint, input_fingerprint
 from dualface_ray.report.progress import JobSnapshot, VideoProgress, VideoState
 from dualface_ray.report.quantiles import Quantiles
@@ -25,6 +28,10 @@ from dualface_ray.report.run_report import (
 )
 from dualface_ray.report.task import RateMeter, VideoTask, input_record, versions, write_failure
 from dualface_ray.report.tracks import Tracks, TracksHeader, TracksWriter, read_tracks
+
+if TYPE_CHECKING:
+    from dualface_ray.report.overlaid import overlay
+    from dualface_ray.report.pictures import contact_sheet, timeline
 
 __all__ = [
     "RESULT_VERSION",
@@ -43,14 +50,26 @@ __all__ = [
     "VideoProgress",
     "VideoState",
     "VideoTask",
+    "contact_sheet",
     "counted_settings",
     "event_records",
     "fingerprint",
     "input_fingerprint",
     "input_record",
     "latency_records",
+    "overlay",
     "read_report",
     "read_tracks",
+    "timeline",
     "versions",
     "write_failure",
 ]
+
+_PICTURES = {"contact_sheet": "pictures", "overlay": "overlaid", "timeline": "pictures"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load the pictures when they are first asked for; they bring drawing and decoding."""
+    if name not in _PICTURES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PICTURES[name]}"), name)
