@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from detect_pictures import astronaut, frame, hopper
 
+from dualface_ray.backends.cpu.detector import load_detector
+from dualface_ray.backends.cpu.embedder import aligned_chip
 from dualface_ray.errors import ModelError
-from dualface_ray.frames import F32
+from dualface_ray.frames import F32, FaceCrop
 from dualface_ray.models import model_spec, resolve
 from dualface_ray.models.centerface import OUTPUTS, clean_centerface
 from dualface_ray.models.dlib_resnet import convert_dlib_resnet
 from dualface_ray.models.fetch import fetch_member
+from dualface_ray.settings import Settings
 
 
 def run(model: bytes, tensor: F32) -> list[F32]:
@@ -72,6 +77,16 @@ def test_conversion_is_reproducible(published: bytes, models: None) -> None:
     assert resolve("centerface").read_bytes() == clean_centerface(published)
 
 
+def test_the_published_file_works_by_explicit_path(published: bytes, models: None, tmp_path: Path) -> None:
+    path = tmp_path / "centerface.onnx"
+    path.write_bytes(published)
+    pixels = frame(hopper())
+    own = load_detector(Settings(detect={"model_path": str(path)}), 1).detect([pixels])[0]
+    ours = load_detector(Settings(), 1).detect([pixels])[0]
+    assert len(ours) == 1
+    assert np.array_equal(own.boxes_px, ours.boxes_px)
+
+
 @pytest.mark.parametrize("data", [b"", b"rubbish", b"\x08\x07"])
 def test_other_bytes_are_no_centerface(data: bytes) -> None:
     with pytest.raises(ModelError):
@@ -99,11 +114,6 @@ def test_dlib_resnet_takes_any_batch(models: None) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_dlib_resnet_against_dlib_itself(models: None, tmp_path) -> None:
     dlib = pytest.importorskip("dlib", reason="dlib-bin is not installed (no wheel for this Python)")
-    from dualface_ray.backends.cpu.detector import load_detector
-    from dualface_ray.backends.cpu.embedder import aligned_chip
-    from dualface_ray.frames import FaceCrop
-    from dualface_ray.settings import Settings
-
     weights = tmp_path / "weights.dat"
     weights.write_bytes(fetch_member(model_spec("dlib-resnet"), lambda line: None))
     original = dlib.face_recognition_model_v1(str(weights))

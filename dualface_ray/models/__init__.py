@@ -12,6 +12,7 @@ fetched but by ``pull`` and ``ensure``.
 from __future__ import annotations
 
 from dualface_ray.models.accuracy import Found, average_precision
+from dualface_ray.models.centerface import clean_centerface
 from dualface_ray.models.engine import Engine, Profile, built_engine, cached_engines, engine_key
 from dualface_ray.models.precision import to_half
 from dualface_ray.models.quantise import DEFAULT_MAX_AP_LOSS, GateResult, quantise_checked
@@ -32,6 +33,7 @@ __all__ = [
     "cache_dir",
     "cached_engines",
     "cached_path",
+    "clean_centerface",
     "embedding_facts",
     "engine_key",
     "ensure",

@@ -95,9 +95,13 @@ def _download(spec: ModelSpec, folder: Path) -> Path:
 
 
 def _reason(text: str) -> str:
-    """The last line of pip's output that says why; its log is far too long for one line."""
+    """Why pip failed, in a few words; its log is far too long for one line."""
+    if "Retrying (" in text or "NewConnectionError" in text:
+        return "the package index cannot be reached"
+    if "installing build dependencies" in text or "Installing build dependencies" in text:
+        return "pip cannot get setuptools, which it needs to look into the source archive"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
+    errors = [line[len("error:") :].strip() for line in lines if line.lower().startswith("error:")]
     return (errors or lines or ["pip gave no reason"])[-1][:200].rstrip(".")
 
 

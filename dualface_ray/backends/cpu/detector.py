@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 
 from dualface_ray.backends.cpu.descriptor import appearance
 from dualface_ray.backends.cpu.letterbox import letterboxed_rgb
@@ -13,7 +14,7 @@ from dualface_ray.backends.cpu.session import open_session
 from dualface_ray.detect import Candidates, FramePixels, Letterbox, decode_outputs, suppress
 from dualface_ray.errors import DeviceError, ModelError
 from dualface_ray.frames import F32, Faces
-from dualface_ray.models import resolve
+from dualface_ray.models import clean_centerface, resolve
 from dualface_ray.settings import Settings
 
 
@@ -24,7 +25,7 @@ class CpuDetector:
         """Load the model.
 
         Args:
-            path: an ONNX file with CenterFace's input and outputs, any batch and size.
+            path: an ONNX file of CenterFace, cleaned as ours or as published.
             settings: thresholds and the input's size are read from ``settings.detect``.
             threads: cores it may use while it computes.
 
@@ -33,15 +34,16 @@ class CpuDetector:
         """
         self._settings = settings.detect
         self._session = open_session(path, threads)
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        channels = [output.shape[1] for output in outputs if len(output.shape) == 4]
-        if len(inputs) != 1 or channels != [1, 2, 2, 10] or any(isinstance(d, int) for d in inputs[0].shape[2:]):
-            raise ModelError(
-                "not a CenterFace graph with dynamic height and width",
-                where=str(path),
-                remedy="Leave detect.model_path empty to use the registered model.",
-            )
-        self._input_name = str(inputs[0].name)
+        if not _is_dynamic(self._session):  # perhaps the graph as published: fixed dims, weights among the inputs
+            try:
+                self._session = open_session(clean_centerface(path.read_bytes()), threads, str(path))
+            except (ModelError, OSError) as error:
+                raise ModelError(
+                    "not a CenterFace graph",
+                    where=str(path),
+                    remedy="Leave detect.model_path empty to use the registered model.",
+                ) from error
+        self._input_name = str(self._session.get_inputs()[0].name)
         self._tensor = np.empty((0,), np.float32)
         self._closed = False
 
@@ -101,6 +103,13 @@ class CpuDetector:
         boxes = box.boxes_to_display(kept.boxes_px)
         descriptors = appearance(frame, boxes)
         return Faces(boxes, box.points_to_display(kept.landmarks_px), kept.scores, descriptors)
+
+
+def _is_dynamic(session: onnxruntime.InferenceSession) -> bool:
+    """Whether it has CenterFace's outputs and one picture input of any height and width."""
+    inputs = session.get_inputs()
+    channels = [output.shape[1] for output in session.get_outputs() if len(output.shape) == 4]
+    return len(inputs) == 1 and channels == [1, 2, 2, 10] and not any(isinstance(d, int) for d in inputs[0].shape[2:])
 
 
 def load_detector(settings: Settings, threads: int) -> CpuDetector:

@@ -9,11 +9,16 @@ import onnxruntime
 from dualface_ray.errors import ModelError
 
 
-def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def open_session(model: Path | bytes, threads: int, where: str = "") -> onnxruntime.InferenceSession:
     """A CPU session that uses ``threads`` threads while it computes and none while it waits.
 
+    Args:
+        model: an ONNX file or its content.
+        threads: cores it may use.
+        where: what to call the model in an error; a file's own path when empty.
+
     Raises:
-        ModelError: ONNX Runtime cannot load the file.
+        ModelError: ONNX Runtime cannot load it.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = max(1, threads)
@@ -22,6 +27,7 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads must not burn the cores
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        source = model if isinstance(model, bytes) else str(model)
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exception classes share no public base
-        raise ModelError(f"ONNX Runtime cannot load it: {error}", where=str(path)) from error
+        raise ModelError(f"ONNX Runtime cannot load it: {error}", where=where or str(model)) from error
