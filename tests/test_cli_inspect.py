@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
 from dualface_ray.cli.app import execute
 from dualface_ray.cli.inspect import facts, timeline
+from dualface_ray.demo import make_demo
 from dualface_ray.report import (
     EventRecord,
     InputRecord,
@@ -56,7 +58,10 @@ def test_sums_and_timeline(tmp_path, capfd):
     assert rows == ["##########", "#####~...."]
     assert cuts == "      |   "
     assert execute(["inspect", str(path)]) == 0
-    out = capfd.readouterr().out
+    out, err = capfd.readouterr()
+    assert "name it with --source" in err
+    assert (tmp_path / "talk.timeline.png").read_bytes().startswith(b"\x89PNG")
+    assert not (tmp_path / "talk.sheet.png").exists()
     assert "talk.mp4, 1280x720, 300 frames, 9.98 s, 2 shots" in out
     assert "detected 50.0 %, predicted 10.0 %, absent 40.0 %" in out
 
@@ -83,6 +88,24 @@ def test_events_come_from_the_report_beside_it(tmp_path, capfd):
     assert "\x1b" not in out
     (tmp_path / "talk.report.json").write_text("{}")
     assert execute(["inspect", str(path)]) == 0
+
+
+def test_pictures_of_a_real_clip(tmp_path, capfd):
+    clip = tmp_path / "talk.mp4"
+    truth = make_demo(clip, seconds=0.6, width_px=640, height_px=360)
+    path = tmp_path / "talk.tracks.jsonl"
+    states = "d" * len(truth.frames)
+    write_tracks(path, states, states)
+    text = path.read_text().replace('"width": 1280, "height": 720', '"width": 640, "height": 360')
+    path.write_text(text)
+    assert execute(["inspect", str(path), "--overlay", "--json"]) == 0
+    pictures = json.loads(capfd.readouterr().out)["pictures"]
+    assert set(pictures) == {"timeline", "contact sheet", "overlay"}
+    assert all(Path(file).stat().st_size > 1000 for file in pictures.values())
+    assert execute(["inspect", str(path), "--no-picture"]) == 0
+    clip.unlink()
+    assert execute(["inspect", str(path), "--overlay"]) == 2
+    assert "--source" in capfd.readouterr().err
 
 
 def test_a_video_without_frames(tmp_path, capfd):

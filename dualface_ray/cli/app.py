@@ -132,12 +132,18 @@ def demo(
 @app.command("inspect")
 def inspect_command(
     tracks: Annotated[Path, typer.Argument(metavar="TRACKS", help="A .tracks.jsonl that a finished run wrote.")],
+    source: Annotated[
+        Path | None, typer.Option("--source", metavar="FILE", help="The source video, if it has moved.")
+    ] = None,
+    picture: Annotated[bool, typer.Option("--picture/--no-picture", help="Write contact sheet and timeline.")] = True,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Write the source with boxes and crops over it.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Say who was where in a finished video: sums, a timeline, the decisions of identity."""
-    from dualface_ray.cli.inspect import inspect_tracks
+    """Say and show who was where in a finished video."""
+    from dualface_ray.cli.inspect import InspectRequest, inspect_tracks
 
-    _finish(guarded(lambda: inspect_tracks(tracks, as_json=as_json), as_json=as_json))
+    request = InspectRequest(tracks, source, picture, overlay)
+    _finish(guarded(lambda: inspect_tracks(request, as_json=as_json), as_json=as_json))
 
 
 @app.command()

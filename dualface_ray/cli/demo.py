@@ -59,7 +59,7 @@ def run_demo(request: DemoRequest, *, as_json: bool = False, quiet: bool = False
             [clip], request.output, layout=settings.framing.layout, container=settings.encode.container
         )
         results = ", ".join(shown(path) for path in paths.videos)
-        sys.stdout.write(f"\nThe clip:   {shown(clip)}\nThe result: {results}\n")
+        sys.stdout.write(f"\nThe clip:   {shown(clip.resolve())}\nThe result: {results}\n")
     return code
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualface_ray.cli.text import shown
 from dualface_ray.errors import DualfaceError, RequestError
+from dualface_ray.hardware import cores
+from dualface_ray.settings import resolve
 
 if TYPE_CHECKING:
-    from dualface_ray.report import Tracks
+    from dualface_ray.report import RunReport, Tracks
 
 _COLUMNS = 72
 _STATES = ("detected", "predicted", "absent")
@@ -21,13 +24,25 @@ _MARKS = "#~."
 _SUFFIX = ".tracks.jsonl"
 
 
-def inspect_tracks(path: Path, *, as_json: bool = False) -> int:
-    """Print sums, a timeline and the identity events of a finished video; returns 0.
+@dataclass(frozen=True, slots=True)
+class InspectRequest:
+    """Which tracks, and which pictures of them."""
+
+    tracks: Path
+    source: Path | None = None
+    picture: bool = True
+    overlay: bool = False
+
+
+def inspect_tracks(request: InspectRequest, *, as_json: bool = False) -> int:
+    """Print sums, a timeline and the identity events of a finished video, and write pictures beside it; returns 0.
 
     Raises:
-        RequestError: there is no such file.
-        InputError: it is no tracks file.
+        RequestError: there is no such file, or the overlay's source video is not to be found.
+        InputError: it is no tracks file, or the source is not its video.
+        OutputError: a picture cannot be written.
     """
+    path = request.tracks
     if not path.is_file():
         raise RequestError(
             "no such tracks file", where=str(path), remedy="Name a .tracks.jsonl that a finished run wrote."
@@ -35,12 +50,57 @@ def inspect_tracks(path: Path, *, as_json: bool = False) -> int:
     from dualface_ray.report import read_tracks
 
     tracks = read_tracks(path)
+    source = request.source or _source(path, tracks)
+    if (request.overlay or request.source) and (source is None or not source.is_file()):
+        where = str(source or tracks.header.source)
+        raise RequestError("the source video is not there", where=where, remedy="Name it with --source.")
+    pictures = _pictures(request, tracks, source)
     events = _events(path)
     if as_json:
-        sys.stdout.write(json.dumps({**facts(tracks), "events": events}) + "\n")
+        sys.stdout.write(json.dumps({**facts(tracks), "events": events, "pictures": pictures}) + "\n")
         return 0
     sys.stdout.writelines(line + "\n" for line in page(path, tracks, events))
+    sys.stdout.writelines(f"{name}: {shown(file)}\n" for name, file in pictures.items())
+    if source is None and request.picture:
+        sys.stderr.write(
+            "dualface: the source video is not there, so there is no contact sheet; name it with --source\n"
+        )
     return 0
+
+
+def _pictures(request: InspectRequest, tracks: Tracks, source: Path | None) -> dict[str, str]:
+    """Write what was asked for and say where it is; the timeline needs no source."""
+    from dualface_ray.report import contact_sheet, overlay, timeline
+
+    made: dict[str, str] = {}
+    if not len(tracks):
+        return made
+    settings = resolve()
+    if request.picture:
+        file = _beside(request.tracks, ".timeline.png")
+        timeline(tracks, _report(request.tracks), file)
+        made["timeline"] = str(file)
+    if request.picture and source is not None:
+        file = _beside(request.tracks, ".sheet.png")
+        contact_sheet(tracks, source, file, settings=settings)
+        made["contact sheet"] = str(file)
+    if request.overlay and source is not None:
+        file = _beside(request.tracks, ".overlay.mp4")
+        overlay(tracks, source, file, settings=settings, threads=cores())
+        made["overlay"] = str(file)
+    return made
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name.removesuffix(_SUFFIX) + suffix)
+
+
+def _source(path: Path, tracks: Tracks) -> Path | None:
+    """The source video: where the report says, else beside the tracks; None when it is in neither place."""
+    report = _report(path)
+    places = [Path(report.input.path)] if report is not None else []
+    places.append(path.with_name(Path(tracks.header.source).name))
+    return next((place for place in places if place.is_file()), None)
 
 
 def facts(tracks: Tracks) -> dict[str, Any]:
@@ -103,13 +163,17 @@ def page(path: Path, tracks: Tracks, events: list[dict[str, Any]]) -> Iterator[s
 
 def _events(path: Path) -> list[dict[str, Any]]:
     """The identity events of the report beside a tracks file; none when there is no report."""
+    report = _report(path)
+    return [event.model_dump() for event in report.events] if report is not None else []
+
+
+def _report(path: Path) -> RunReport | None:
     from dualface_ray.report import read_report
 
-    report = path.with_name(path.name[: -len(_SUFFIX)] + ".report.json") if path.name.endswith(_SUFFIX) else None
-    if report is None or not report.is_file():
-        return []
+    file = _beside(path, ".report.json")
+    if not path.name.endswith(_SUFFIX) or not file.is_file():
+        return None
     try:
-        found = read_report(report)
+        return read_report(file)
     except DualfaceError:
-        return []  # a damaged report is no reason to hide what the tracks say
-    return [event.model_dump() for event in found.events]
+        return None  # a damaged report is no reason to hide what the tracks say
