@@ -323,6 +323,23 @@ def test_gaps_in_encoded_sound_become_silence(tmp_path):
     assert heard_clicks_s(tmp_path / "o.mp4") == pytest.approx([0.4, 1.6], abs=0.003)
 
 
+def test_a_runaway_time_stamp_in_the_sound_does_not_make_hours_of_silence(tmp_path):
+    clip = Clip(frames=30, audio=(Audio("pcm_s16le", clicks_s=(0.4,)),))
+    with av.open(str(clip.write(tmp_path / "w.mkv"))) as source, av.open(str(tmp_path / "a.mkv"), "w") as out:
+        streams = {s.index: out.add_stream_from_template(s, opaque=True) for s in source.streams}
+        for packet in source.demux():
+            if not packet.size:
+                continue
+            if packet.stream.type == "audio" and packet.pts > 800:
+                packet.pts = packet.dts = packet.pts + 36_000_000
+            packet.stream = streams[packet.stream.index]
+            out.mux(packet)
+    report, _ = roundtrip(tmp_path / "a.mkv", tmp_path / "o.mp4")
+    assert report.counters["audio_samples_dropped"] > 0
+    assert report.counters["audio_samples"] < 2 * 48000
+    assert heard_clicks_s(tmp_path / "o.mp4") == pytest.approx([0.4], abs=0.003)
+
+
 def test_the_right_sound_of_several(tmp_path):
     tracks = (Audio(clicks_s=(0.4,)), Audio(clicks_s=(0.8,)))
     source = Clip(frames=30, audio=tracks).write(tmp_path / "a.mp4")

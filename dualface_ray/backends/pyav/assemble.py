@@ -15,8 +15,9 @@ from typing import Any
 
 from av.container import InputContainer
 
+from dualface_ray.backends.pyav.encoded_sound import EncodedSound
 from dualface_ray.backends.pyav.opening import PROBLEMS, encode_error, open_input
-from dualface_ray.backends.pyav.sound import CopiedSound, EncodedSound
+from dualface_ray.backends.pyav.sound import CopiedSound
 from dualface_ray.backends.pyav.writing import OutputFile
 from dualface_ray.errors import DiskFullError, EncodeError, InputError
 from dualface_ray.media import AtomicFile, EncodeSpec, plan_audio
@@ -143,9 +144,8 @@ class _Assembly:
                 f"the segments hold {self._frames} frames, {len(self._pts_ticks)} were expected", where=str(self._part)
             )
         self._file.finish()
-        duration = (self._pts_ticks[-1] - self._pts_ticks[0] + self._last_duration()) * self._spec.time_base
         counters = dict(track.counters) if track else {}
-        return AssembleReport(self._frames, float(duration), 0, action, codec, problem, counters)
+        return AssembleReport(self._frames, float(self._duration_s()), 0, action, codec, problem, counters)
 
     def _open_segment(self, path: Path) -> InputContainer:
         return self._stack.enter_context(open_input(path))
@@ -182,6 +182,9 @@ class _Assembly:
         packet.duration = duration
         packet.stream = video
         return ticks * self._spec.time_base, packet
+
+    def _duration_s(self) -> Fraction:
+        return (self._pts_ticks[-1] - self._pts_ticks[0] + self._last_duration()) * self._spec.time_base
 
     def _last_duration(self) -> int:
         return frame_ticks(self._spec.time_base, self._spec.rate)
@@ -220,7 +223,7 @@ class _Assembly:
         encoded.codec_context.layout = plan.layout
         encoded.codec_context.bit_rate = plan.bitrate_bps
         encoded.codec_context.open()
-        return EncodedSound(container, stream, encoded, plan, self._origin_s), "encoded", "aac", ""
+        return EncodedSound(container, stream, encoded, plan, self._origin_s, self._duration_s()), "encoded", "aac", ""
 
 
 def _choose(container: InputContainer, index: int | None) -> Any:

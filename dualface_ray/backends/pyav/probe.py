@@ -12,8 +12,9 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from dualface_ray.backends.pyav.limits import check_duration, check_size, check_streams
 from dualface_ray.backends.pyav.opening import PROBLEMS, input_error, open_input
-from dualface_ray.errors import LimitExceededError, NotAVideoError, UnsupportedMediaError
+from dualface_ray.errors import NotAVideoError, UnsupportedMediaError
 from dualface_ray.frames import Colour, PixelLayout, StreamInfo
 from dualface_ray.media import check_input
 from dualface_ray.settings import Settings
@@ -115,15 +116,15 @@ def average_rate(stream: VideoStream) -> Fraction:
 
 
 def _examine(container: InputContainer, path: Path, settings: Settings, stream_id: str, size: int) -> MediaProbe:
-    _check_streams(len(container.streams), settings, path)
+    check_streams(len(container.streams), settings, path)
     stream = best_video(container, path)
     if stream.codec_context is None:
         raise UnsupportedMediaError("its video codec is unknown", where=str(path), remedy="Convert it first.")
-    _check_size(stream.codec_context.width, stream.codec_context.height, settings, path)
+    check_size(stream.codec_context.width, stream.codec_context.height, settings, path)
     if stream.time_base is None:
         raise NotAVideoError("its video has no clock", where=str(path), remedy="Convert it first.")
     duration = _duration_ticks(container, stream)
-    _check_duration(duration, stream.time_base, settings, path)
+    check_duration(duration, stream.time_base, settings, path)
     best = container.streams.best("audio")
     audio = tuple(_audio_info(s, best is not None and s.index == best.index) for s in container.streams.audio)
     start, chapters, name = stream.start_time, len(container.chapters()), container.format.name
@@ -144,7 +145,7 @@ def _examine(container: InputContainer, path: Path, settings: Settings, stream_i
     frame = _first_frame(container, stream)
     if frame is None:
         raise NotAVideoError("not one frame can be decoded", where=str(path), remedy="Check the file in a player.")
-    _check_size(frame.width, frame.height, settings, path)
+    check_size(frame.width, frame.height, settings, path)
     return MediaProbe(
         path=path,
         container=name,
@@ -239,41 +240,3 @@ def _frames_in(duration_ticks: int, stream: VideoStream) -> int:
     if not duration_ticks or stream.time_base is None:
         return 0
     return round_fraction(duration_ticks * stream.time_base * average_rate(stream), Rounding.UP)
-
-
-def _check_streams(count: int, settings: Settings, path: Path) -> None:
-    if count > settings.input.max_streams:
-        raise LimitExceededError(
-            f"it holds {count} streams, more than input.max_streams={settings.input.max_streams}",
-            where=str(path),
-            remedy="Raise the limit if you trust the file.",
-        )
-
-
-def _check_size(width_px: int, height_px: int, settings: Settings, path: Path) -> None:
-    limits = settings.input
-    if width_px == 0 or height_px == 0:
-        return  # not known before the first picture
-    if width_px > limits.max_width_px or height_px > limits.max_height_px:
-        raise LimitExceededError(
-            f"its picture of {width_px}x{height_px} is larger than input.max_width_px={limits.max_width_px} x "
-            f"input.max_height_px={limits.max_height_px}",
-            where=str(path),
-            remedy="Raise the limits if you trust the file.",
-        )
-    if min(width_px, height_px) < limits.min_side_px:
-        raise LimitExceededError(
-            f"its picture of {width_px}x{height_px} is smaller than input.min_side_px={limits.min_side_px}",
-            where=str(path),
-            remedy="Use a larger video.",
-        )
-
-
-def _check_duration(ticks: int, time_base: Fraction, settings: Settings, path: Path) -> None:
-    limit_s = settings.input.max_duration_s
-    if ticks * time_base > limit_s:
-        raise LimitExceededError(
-            f"it lasts {float(ticks * time_base):.0f} s, more than input.max_duration_s={limit_s:g}",
-            where=str(path),
-            remedy="Raise the limit if you trust the file.",
-        )
