@@ -229,3 +229,23 @@ def test_random_storm_with_closing_midway() -> None:
         ledger.wait(320)
         batcher.close()
         assert all(len(got) == 1 for got in ledger.results.values())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_death_of_the_thread_settles_everybody() -> None:
+    begun = threading.Event()
+
+    def work(batch: Sequence[int]) -> list[int]:
+        assert begun.wait(20)
+        raise SystemExit
+
+    batcher: Batcher[int, int] = Batcher(work, max_batch=1, wait_s=0.0)
+    ledger = Ledger()
+    for item in range(3):
+        batcher.submit("s", item, ledger.taker(item))
+    begun.set()
+    ledger.wait(3)
+    batcher.submit("s", 3, ledger.taker(3))
+    batcher.close()
+    assert all(isinstance(ledger.results[item][0], ActorError) for item in range(4))
+    assert all(len(got) == 1 for got in ledger.results.values())

@@ -127,7 +127,19 @@ class Batcher(Generic[T, R]):
                 if not batch:
                     return
                 self._running = batch
-            self._run(batch)
+            try:
+                self._run(batch)
+            except BaseException as error:  # the thread is told to end: nobody may wait for it for ever
+                self._abandon(batch, error)
+                raise
+
+    def _abandon(self, batch: list[_Entry[T, R]], cause: BaseException) -> None:
+        """Settle everything and accept nothing more."""
+        with self._wake:
+            self._closed = True
+            waiting = self._queue.drain()
+        for entry in [*batch, *waiting]:
+            entry.settle(ActorError(f"the batcher's thread was ended by {type(cause).__name__}", where="batcher"))
 
     def _run(self, batch: list[_Entry[T, R]]) -> None:
         """Work on a batch; on failure on each of its items alone."""
