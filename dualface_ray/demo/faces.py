@@ -187,11 +187,12 @@ def _head_alpha(crop: U8, face: Rect, inside: U8, headwear_px: npt.NDArray[np.fl
     neck = np.array([[cx - 0.36 * fw, cy + 0.3 * fh], [cx + 0.36 * fw, cy + 0.3 * fh], [cx, cy + 0.9 * fh]])
     cv2.fillConvexPoly(guess, np.round(neck).astype(np.int32), cv2.GC_FGD)
     if len(headwear_px):
-        hat = np.zeros((h, w), np.uint8)
-        cv2.fillPoly(hat, [np.round(headwear_px * shrink).astype(np.int32)], 255)
-        guess[hat > 0] = cv2.GC_FGD
-        brim = round(float(headwear_px[:, 1].max()) * shrink)  # above it nothing but the headwear is the person
-        guess[:brim][cv2.dilate(hat, np.ones((5, 5), np.uint8))[:brim] == 0] = cv2.GC_BGD
+        outline = np.round(headwear_px * shrink).astype(np.int32)
+        around = np.zeros((h, w), np.uint8)
+        cv2.fillConvexPoly(around, np.asarray(cv2.convexHull(outline), np.int32), 255)
+        brim = int(outline[:, 1].max())  # above it nothing beside the headwear (and the brow below it) is the person
+        guess[:brim][cv2.dilate(around, np.ones((5, 5), np.uint8))[:brim] == 0] = cv2.GC_BGD
+        cv2.fillPoly(guess, [outline], cv2.GC_FGD)
     guess[np.asarray(cv2.resize(inside, (w, h), interpolation=cv2.INTER_NEAREST)) == 0] = cv2.GC_BGD
     cv2.setRNGSeed(0)  # the colour models start from k-means: the same portrait must give the same cut-out
     cv2.grabCut(small, guess, None, np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_MASK)

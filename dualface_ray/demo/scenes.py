@@ -31,8 +31,7 @@ class Pair:
     def pose(self, person: int, now: float, x: float | None = None, depth: float = 1.0, size: float = 1.0) -> Pose:
         """One of the two; ``x`` instead of the usual place, ``size`` times the usual size."""
         at = self.x[person] if x is None else x
-        pose = self.actors[person].pose(now, at, self.y[person], self.size[person] * size, depth)
-        return pose if x is None or pose.depth == depth else replace(pose, depth=depth)
+        return self.actors[person].pose(now, at, self.y[person], self.size[person] * size, depth)
 
 
 def conversation(context: Context) -> Scene:

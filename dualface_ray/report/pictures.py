@@ -84,7 +84,7 @@ def timeline(tracks: Tracks, report: RunReport | None, target: Path, *, width_px
     Raises:
         OutputError: the picture cannot be written.
     """
-    left, right, top, height = 90, 30, 60, 340
+    left, right, top, height = 150, 40, 60, 340
     events = [] if report is None else [e for e in report.events if 0 <= e.frame < len(tracks)]
     kinds = sorted({e.kind for e in events})
     bottom = top + height
@@ -101,11 +101,11 @@ def timeline(tracks: Tracks, report: RunReport | None, target: Path, *, width_px
     for person in (1, 0):
         _curve(picture, at, tracks, person, (top, bottom))
         _bar(picture, at, tracks, person, bottom + 40 + 30 * person)
-        picture.text(30, bottom + 57 + 30 * person, PERSONS[person], 15, COLOURS[person])
+        picture.text(at(0) - 34, bottom + 57 + 30 * person, PERSONS[person], 15, COLOURS[person])
     y = bottom + 135
     for kind in kinds:
-        picture.text(left, y, kind, 12, _INK)
-        _events(picture, at, [e for e in events if e.kind == kind], y, left + 150)
+        picture.text(14, y, kind, 11, _INK)
+        _events(picture, at, [e for e in events if e.kind == kind], y)
         y += 26
     legend = "solid: detected   pale: predicted   gap: absent   grey line: cut"
     picture.text(left, bottom + 118, legend, 11, _GREY)
@@ -165,7 +165,7 @@ def _mark(picture: Picture, tracks: Tracks, index: int, scale: float, thickness_
 
 def mark_frame(picture: Picture, tracks: Tracks, index: int) -> None:
     """Boxes, letters, crops and a caption on a picture of the source's size."""
-    thickness = max(2, round(tracks.header.height_px / 270))
+    thickness = max(4, round(tracks.header.height_px / 270))
     _mark(picture, tracks, index, 1.0, thickness)
     size = max(9.0, tracks.header.height_px / 50)
     words = f"{clock(tracks.time_s[index])}  frame {index}  shot {tracks.shot[index]}"
@@ -183,7 +183,7 @@ def _axes(picture: Picture, at: _At, length_s: float, rows: tuple[int, int], tra
     for share, words in ((0.0, "left"), (0.5, "middle"), (1.0, "right")):
         y = bottom - (bottom - top) * share
         picture.polyline([(at(0), y), (at(length_s), y)], _FAINT, 1)
-        picture.text(18, y + 5, words, 11, _GREY)
+        picture.text(at(0) - 64, y + 5, words, 11, _GREY)
     for index in (np.flatnonzero(np.diff(tracks.shot)) + 1).tolist():
         x = at(float(tracks.time_s[index]))
         picture.polyline([(x, top), (x, bottom + 95)], (120, 120, 120), 2)
@@ -226,13 +226,15 @@ def _bar(picture: Picture, at: _At, tracks: Tracks, person: int, y: int) -> None
         )
 
 
-def _events(picture: Picture, at: _At, events: Sequence[EventRecord], y: int, free_x: float) -> None:
+def _events(picture: Picture, at: _At, events: Sequence[EventRecord], y: int) -> None:
     """A mark for each event, with the person's letter where there is room."""
-    last = free_x
+    last = 0.0
     for event in events:
         x = at(event.time)
         colour = COLOURS[PERSONS.index(event.person)] if event.person in PERSONS else _INK
-        picture.fill((x - 1, y - 12, x + 2, y + 4), colour)
+        upper = event.person != PERSONS[1]  # A above B, so that neither hides the other
+        lower = event.person != PERSONS[0]
+        picture.fill((x - 1, y - (12 if upper else 4), x + 2, y + (4 if lower else -4)), colour)
         if event.person and x > last:
             last = picture.text(x + 5, y, event.person, 11, colour) + 6
 

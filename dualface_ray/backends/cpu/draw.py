@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -33,6 +33,17 @@ class _Plane:
     def samples(self, colour: Bgr) -> tuple[float, ...]:
         values = self.matrix @ np.array([*colour, 1.0])
         return tuple(float(v) for v in np.clip(np.rint(values), 0, 255))
+
+    def draw(self, colour: Bgr, stroke: Callable[[U8, tuple[float, ...]], object]) -> None:
+        """Let OpenCV draw; it takes one, three or four channels, so two (chroma) go one by one."""
+        value = self.samples(colour)
+        if self.data.ndim == 2 or self.data.shape[2] != 2:
+            stroke(self.data, value)
+            return
+        for channel in range(2):
+            alone = np.ascontiguousarray(self.data[..., channel])
+            stroke(alone, value[channel : channel + 1])
+            self.data[..., channel] = alone
 
 
 class Picture:
@@ -100,7 +111,12 @@ class Picture:
         for plane in self._planes:
             line = np.rint(np.array(points, np.float64) / plane.step_px * 16).astype(np.int32).reshape(-1, 1, 2)
             width = max(1, thickness_px // plane.step_px)
-            cv2.polylines(plane.data, [line], False, plane.samples(colour), width, cv2.LINE_AA, 4)
+            plane.draw(
+                colour,
+                lambda data, value, line=line, width=width: cv2.polylines(  # type: ignore[misc]
+                    data, [line], False, value, width, cv2.LINE_AA, 4
+                ),
+            )
 
     def text(self, x: float, y: float, words: str, height_px: float, colour: Bgr, back: Bgr | None = None) -> float:
         """Words with their baseline's left end at (x, y); on a filled background if one is given.
@@ -116,7 +132,13 @@ class Picture:
         for plane in self._planes:
             at = (round(x / plane.step_px), round(y / plane.step_px))
             bold = max(1, round(height_px / 9 / plane.step_px))
-            cv2.putText(plane.data, words, at, _FONT, scale / plane.step_px, plane.samples(colour), bold, cv2.LINE_AA)
+            size = scale / plane.step_px
+            plane.draw(
+                colour,
+                lambda data, value, at=at, bold=bold, size=size: cv2.putText(  # type: ignore[misc]
+                    data, words, at, _FONT, size, value, bold, cv2.LINE_AA
+                ),
+            )
         return x + float(width)
 
     def paste(self, other: Picture, x: int, y: int) -> None:
