@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from dualface_ray.frames import (
     ChunkAssembler,
     Credit,
     CreditGate,
+    FrameChunk,
     FramePool,
     RingSpec,
     StreamInfo,
@@ -155,17 +156,20 @@ class _Stream:
     def _run(self) -> None:
         try:
             counters = self._decode()
-            self._links.chunk(ExaminedChunk(self._assembler.finish(), counters=counters))
+            self._send(self._assembler.finish(), counters)
         except Cancelled:
             pass  # the consumer itself said that it wants no more
         except DualfaceError as error:
-            self._links.chunk(ExaminedChunk(self._assembler.abort(error)))
+            self._send(self._assembler.abort(error))
         except Exception as error:  # a fault of ours must end the stream, not leave its consumer waiting
             wrapped = ActorError(f"decoding failed: {error!r}", where=str(self._job.source))
-            self._links.chunk(ExaminedChunk(self._assembler.abort(wrapped)))
+            self._send(self._assembler.abort(wrapped))
         self.dismissed.wait()
         self._service.pool.close_stream(*self._job.key)
         self._service.wake()
+
+    def _send(self, chunk: FrameChunk, counters: Mapping[str, int] | None = None) -> None:
+        self._links.chunk(ExaminedChunk(chunk, counters=counters or {}, encoder=self._job.encoder))
 
     def _decode(self) -> dict[str, int]:
         service, job = self._service, self._job
@@ -174,7 +178,8 @@ class _Stream:
             info = session.info
             quota = service.settings.quota_frames(info.average_rate)
             ring = service.claim(job, info, quota, self.dismissed)
-            self._links.opened(StreamOpened(job.stream_id, job.epoch, info, ring, service.backend.name))
+            name = service.backend.name
+            self._links.opened(StreamOpened(job.stream_id, job.epoch, info, ring, name, job.encoder))
             frame, ended = 0, False
             while not ended:
                 count = min(self.gate.wait(frame), self._assembler.room)
@@ -186,7 +191,7 @@ class _Stream:
                 left = self.gate.allowed(frame)
                 now_s = time.monotonic()
                 for chunk in self._assembler.add(tickets, batch.signatures, credit_left=left, decoded_at_s=now_s):
-                    self._links.chunk(ExaminedChunk(chunk))
+                    self._send(chunk)
                 service.count(len(tickets))
             return session.counters()
         finally:

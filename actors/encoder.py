@@ -23,7 +23,7 @@ from actors.placement import LanePlan
 from actors.session import SessionLinks, SessionTools, VideoSession
 from dualface_ray.backends import Backend, limit_library_threads, load_backend
 from dualface_ray.errors import ActorError, Cancelled, DualfaceError
-from dualface_ray.frames import Arena, ArenaHandle, PoolReader
+from dualface_ray.frames import ArenaHandle, PoolReader
 from dualface_ray.settings import Settings
 
 _Message = StreamOpened | ExaminedChunk | Reply | Cancelled
@@ -42,14 +42,14 @@ class EncodeService:
         self._backend = backend
         self._settings = settings
         self._encode_threads = encode_threads
-        self._arena: Arena | None = None
+        self._readers: dict[str, PoolReader] = {}
         self._links: SessionLinks | None = None
         self._facts: Mapping[str, str] = {}
         self._workers: dict[StreamKey, _Worker] = {}
 
     def attach(self, handle: ArenaHandle) -> None:
-        """Map the decoder's pool; once, before the first stream."""
-        self._arena = self._backend.attach_arena(handle)
+        """Map a decoder's pool; once each, before the first stream."""
+        self._readers[handle.pool_id] = PoolReader(self._backend.attach_arena(handle))
 
     def connect(self, links: SessionLinks, facts: Mapping[str, str]) -> None:
         """Tell the service its peers and what computes there (for the reports); before the first stream."""
@@ -58,12 +58,12 @@ class EncodeService:
 
     def open(self, job: SegmentJob) -> None:
         """A segment will come; its outputs are known from here on."""
-        if self._links is None or self._arena is None:
+        if self._links is None or not self._readers:
             raise ActorError("a segment came before the pool was attached", where="encoder")
         tools = SessionTools(
             backend=self._backend,
             settings=self._settings,
-            reader=PoolReader(self._arena),
+            readers=self._readers,
             links=self._links,
             encode_threads=self._encode_threads,
             facts=self._facts,
@@ -103,9 +103,9 @@ class EncodeService:
         for worker in workers:
             worker.thread.join()
         self._workers.clear()
-        if self._arena is not None:
-            self._arena.close()
-            self._arena = None
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
 
 
 class _Worker:
@@ -130,14 +130,14 @@ class _Worker:
                 if isinstance(message, Cancelled):
                     raise message
                 session.handle(message)
-            self._links.release(session.job.key)
+            self._links.release(session.job)
             session.finalise()
         except DualfaceError as error:
             session.fail(error)
         except Exception as error:  # a fault of ours must end the video, not leave the job waiting
             session.fail(ActorError(f"encoding failed: {error!r}", where=str(session.job.source)))
         finally:
-            self._links.release(session.job.key)
+            self._links.release(session.job)
 
 
 @ray.remote(max_restarts=0)
@@ -161,11 +161,11 @@ class EncoderActor:
         """See EncodeService."""
         self._ready().attach(handle)
 
-    def connect(self, decoder: Any, inference: Any, facts: Mapping[str, str]) -> None:
-        """Credits and releases go to the decoder, requests to the inference actor."""
+    def connect(self, inference: Any, facts: Mapping[str, str], *decoders: Any) -> None:
+        """Credits and releases go to the decoder that the job names, requests to the inference actor."""
         links = SessionLinks(
-            credit=lambda message: self._to_decoder.sent(decoder.grant.remote(message)),
-            release=lambda key: self._to_decoder.sent(decoder.release.remote(key)),
+            credit=lambda job, credit: self._to_decoder.sent(decoders[job.decoder].grant.remote(credit)),
+            release=lambda job: self._to_decoder.sent(decoders[job.decoder].release.remote(job.key)),
             request=lambda message: self._to_inference.sent(inference.request.remote(message)),
         )
         self._ready().connect(links, facts)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -22,7 +22,6 @@ from dualface_ray.errors import ActorError
 from dualface_ray.frames import (
     F32,
     Answer,
-    Arena,
     ArenaHandle,
     Detections,
     FaceCrop,
@@ -93,8 +92,7 @@ class InferenceService:
         self._threads = threads
         self._detector: Detector = backend.load_detector(settings, threads)
         self._embedder: Embedder | None = None
-        self._arena: Arena | None = None
-        self._reader: PoolReader | None = None
+        self._readers: dict[str, PoolReader] = {}
         self._links: InferenceLinks | None = None
         self._streams: dict[StreamKey, _Stream] = {}
         batch = min(self._detector.max_batch, settings.detect.batch_max or self._detector.max_batch)
@@ -110,9 +108,8 @@ class InferenceService:
         self._busy_s = {"detect": 0.0, "embed": 0.0}
 
     def attach(self, handle: ArenaHandle) -> None:
-        """Map the decoder's pool; once, before the first stream."""
-        self._arena = self._backend.attach_arena(handle)
-        self._reader = PoolReader(self._arena)
+        """Map a decoder's pool; once each, before the first stream."""
+        self._readers[handle.pool_id] = PoolReader(self._backend.attach_arena(handle))
 
     def connect(self, links: InferenceLinks) -> None:
         """Tell the service its consumer; before the first stream."""
@@ -142,7 +139,7 @@ class InferenceService:
         stream = self._streams.get(message.key)
         if stream is None:
             error = ActorError("a request for a stream that is not open", where=message.stream_id)
-            self._linked().reply(Reply(message.stream_id, message.epoch, None, error))
+            self._linked().reply(Reply(message.stream_id, message.epoch, None, error, message.encoder))
             return
         ask = message.ask
         gather = _Gather(len(ask.detect) + len(ask.embed), partial(self._request_done, message))
@@ -179,9 +176,9 @@ class InferenceService:
         self._detector.close()
         if self._embedder is not None:
             self._embedder.close()
-        if self._arena is not None:
-            self._arena.close()
-            self._arena = None
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
 
     # --- inside ---------------------------------------------------------------------------------------------------
     def _linked(self) -> InferenceLinks:
@@ -208,11 +205,24 @@ class InferenceService:
         self._embedded += len(looks)
         return list(embeddings)
 
-    def _read(self, looks: Sequence[_Look]) -> AbstractContextManager[list[Any]]:
-        if self._reader is None:
-            raise ActorError("a frame came before the pool was attached", where="inference")
-        opened = [look.stream.opened for look in looks]
-        return self._reader.read_many([(look.ticket, o.ring, o.info) for look, o in zip(looks, opened, strict=True)])
+    @contextmanager
+    def _read(self, looks: Sequence[_Look]) -> Iterator[list[Any]]:
+        """The pixels of all looks, in their order, whichever pools they lie in."""
+        views: list[Any] = [None] * len(looks)
+        pools: dict[str, list[int]] = {}
+        for position, look in enumerate(looks):
+            pools.setdefault(look.ticket.pool_id, []).append(position)
+        with ExitStack() as stack:
+            for pool_id, positions in pools.items():
+                if pool_id not in self._readers:
+                    raise ActorError("a frame came before its pool was attached", where="inference")
+                opened = [
+                    (looks[p].ticket, looks[p].stream.opened.ring, looks[p].stream.opened.info) for p in positions
+                ]
+                found = stack.enter_context(self._readers[pool_id].read_many(opened))
+                for position, view in zip(positions, found, strict=True):
+                    views[position] = view
+            yield views
 
     def _chunk_done(
         self, message: ExaminedChunk, frames: list[int], results: dict[int, Any], error: Exception | None
@@ -222,7 +232,7 @@ class InferenceService:
         if error is not None and chunk.end is not StreamEnd.ABORT:
             chunk = replace(chunk, end=StreamEnd.ABORT, error=error)
         found = Detections({frames[position]: faces for position, faces in results.items()})
-        self._linked().chunk(ExaminedChunk(chunk, found, time.monotonic(), message.counters))
+        self._linked().chunk(ExaminedChunk(chunk, found, time.monotonic(), message.counters, message.encoder))
 
     def _request_done(self, message: Request, results: dict[int, Any], error: Exception | None) -> None:
         ask = message.ask
@@ -232,7 +242,7 @@ class InferenceService:
             found = Detections({frame: results[position] for position, frame in enumerate(ask.detect)})
             rows = [results[examined + number] for number in range(len(ask.embed))]
             answer = Answer(ask.ask_id, found, np.stack(rows)) if rows else Answer(ask.ask_id, found)
-        self._linked().reply(Reply(message.stream_id, message.epoch, answer, error))
+        self._linked().reply(Reply(message.stream_id, message.epoch, answer, error, message.encoder))
 
 
 def _pixels(looks: Sequence[_Look], views: Sequence[Any]) -> list[FramePixels]:
@@ -260,14 +270,14 @@ class InferenceActor:
         """See InferenceService."""
         self._ready().attach(handle)
 
-    def connect(self, encoder: Any) -> None:
-        """Chunks and replies go to the encoder actor."""
+    def connect(self, *encoders: Any) -> None:
+        """Chunks and replies go to the encoder actor that their message names."""
         send = self._outbox.sent
         self._ready().connect(
             InferenceLinks(
-                opened=lambda message: send(encoder.opened.remote(message)),
-                chunk=lambda message: send(encoder.chunk.remote(message)),
-                reply=lambda message: send(encoder.reply.remote(message)),
+                opened=lambda message: send(encoders[message.encoder].opened.remote(message)),
+                chunk=lambda message: send(encoders[message.encoder].chunk.remote(message)),
+                reply=lambda message: send(encoders[message.encoder].reply.remote(message)),
             )
         )
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
@@ -20,7 +23,6 @@ from actors.placement import LanePlan
 from dualface_ray.errors import ActorError, DualfaceError, PlacementError
 from dualface_ray.settings import Settings
 
-ROLES: dict[str, Any] = {"decoder": DecoderActor, "inference": InferenceActor, "encoder": EncoderActor}
 CLOSE_TIMEOUT_S = 10.0
 
 
@@ -65,22 +67,34 @@ class Lane:
         return self.plan.streams - len(self.jobs) if self.state is LaneState.READY else 0
 
     def assign(self, job: SegmentJob) -> None:
-        """Start a segment: the encoder hears of it before the decoder can send its first frame."""
+        """Start a segment: the encoder hears of it before the decoder can send its first frame.
+
+        It goes to the decoder and the encoder actor with the fewest segments.
+        """
+        running = self.jobs.values()
+        job = replace(
+            job,
+            decoder=_least_used(self.plan.decoders, [other.decoder for other in running]),
+            encoder=_least_used(self.plan.encoders, [other.encoder for other in running]),
+        )
         self.jobs[job.key] = job
         self._moved_at_s = time.monotonic()
-        encoder, decoder = self._actors["encoder"], self._actors["decoder"]
+        encoder, decoder = self._actors[f"encoder-{job.encoder}"], self._actors[f"decoder-{job.decoder}"]
         self._outbox.sent(decoder.open.remote(job, encoder.open.remote(job)))
 
     def finished(self, key: StreamKey) -> None:
         """The job has taken note of a segment's end."""
-        self.jobs.pop(key, None)
+        job = self.jobs.pop(key, None)
         self.streams.pop(key, None)
-        for role in ("encoder", "inference"):
-            self._outbox.sent(self._actors[role].forget.remote(key))
+        if job is not None:
+            for name in (f"encoder-{job.encoder}", "inference"):
+                self._outbox.sent(self._actors[name].forget.remote(key))
 
     def cancel(self, key: StreamKey) -> None:
         """Ask the encoder to give this segment up; its end arrives as a status."""
-        self._outbox.sent(self._actors["encoder"].cancel.remote(key))
+        job = self.jobs.get(key)
+        if job is not None:
+            self._outbox.sent(self._actors[f"encoder-{job.encoder}"].cancel.remote(key))
 
     def advance(self) -> None:
         """Move on as far as possible without waiting."""
@@ -104,12 +118,11 @@ class Lane:
         graceful = self.state is LaneState.READY
         self.state = LaneState.CLOSED if self.state is not LaneState.DEAD else self.state
         for role in ("encoder", "inference", "decoder"):
-            actor = self._actors.get(role)
-            if actor is None:
-                continue
-            if graceful:
-                ray.wait([actor.close.remote()], timeout=CLOSE_TIMEOUT_S)
-            ray.kill(actor, no_restart=True)
+            actors = [actor for name, actor in self._actors.items() if name.startswith(role)]
+            if graceful and actors:
+                ray.wait([a.close.remote() for a in actors], num_returns=len(actors), timeout=CLOSE_TIMEOUT_S)
+            for actor in actors:
+                ray.kill(actor, no_restart=True)
         self._actors.clear()
         remove_placement_group(self._group)
 
@@ -124,27 +137,30 @@ class Lane:
                     remedy="Wait for other work to end or ask for less (lane.cores, lane.count).",
                 )
             return
-        share = self.plan.cores / 4
-        cpus = {"decoder": share, "inference": share, "encoder": 2 * share}
-        for role, actor_class in ROLES.items():
-            strategy = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=0)
-            options = {"num_cpus": cpus[role], "scheduling_strategy": strategy, "max_restarts": 0}
-            if self.plan.gpus:
-                options["num_gpus"] = self.plan.gpus / 4 if role != "inference" else self.plan.gpus / 2
-            self._actors[role] = actor_class.options(**options).remote(self.plan, self._settings)
-        decoder, inference, encoder = (self._actors[role] for role in ROLES)
-        prepared = [actor.prepare.remote() for actor in self._actors.values()]
-        handle = decoder.export_pool.remote()  # exported once; its reference is resolved by Ray for both importers
-        attached = [inference.attach.remote(handle), encoder.attach.remote(handle)]
-        self._starting = [
-            *prepared,
-            *attached,
-            decoder.seal.remote(*attached),
-            decoder.connect.remote(inference),
-            inference.connect.remote(encoder),
-            encoder.connect.remote(decoder, inference, inference.describe.remote()),
-        ]
+        decoders = [self._start(f"decoder-{number}", DecoderActor) for number in range(self.plan.decoders)]
+        inference = self._start("inference", InferenceActor)
+        encoders = [self._start(f"encoder-{number}", EncoderActor) for number in range(self.plan.encoders)]
+        self._starting = [actor.prepare.remote() for actor in self._actors.values()]
+        for decoder in decoders:
+            handle = decoder.export_pool.remote()  # exported once; Ray resolves the reference for every importer
+            attached = [importer.attach.remote(handle) for importer in (inference, *encoders)]
+            self._starting += [*attached, decoder.seal.remote(*attached), decoder.connect.remote(inference)]
+        facts = inference.describe.remote()
+        self._starting.append(inference.connect.remote(*encoders))
+        self._starting += [encoder.connect.remote(inference, facts, *decoders) for encoder in encoders]
         self.state = LaneState.STARTING
+
+    def _start(self, name: str, actor_class: Any) -> Any:
+        """Create an actor in the lane's bundle; all of them share its cores and its device equally."""
+        share = 1 / (self.plan.decoders + 1 + self.plan.encoders)
+        strategy = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=0)
+        actor = actor_class.options(
+            num_cpus=_part(self.plan.cores * share),
+            num_gpus=_part(self.plan.gpus * share),
+            scheduling_strategy=strategy,
+        ).remote(self.plan, self._settings)
+        self._actors[name] = actor
+        return actor
 
     def _advance_starting(self) -> None:
         done, self._starting = ray.wait(self._starting, num_returns=len(self._starting), timeout=0)
@@ -188,6 +204,15 @@ class Lane:
     def _die(self, error: DualfaceError) -> None:
         self.state = LaneState.DEAD
         self.failure = error
+
+
+def _least_used(count: int, used: Sequence[int]) -> int:
+    return min(range(count), key=lambda number: (used.count(number), number))
+
+
+def _part(amount: float) -> float:
+    """A fraction of a resource as Ray counts it (to 1/10000), rounded down so that all parts fit."""
+    return math.floor(amount * 10_000) / 10_000
 
 
 def _ready(reference: Any) -> bool:

@@ -23,6 +23,10 @@ class SegmentJob:
     source: Path
     outputs: OutputPlan
     fingerprint: str
+    decoder: int = 0
+    """Which of the lane's decoder actors works on it."""
+    encoder: int = 0
+    """Which of the lane's encoder actors works on it."""
 
     @property
     def key(self) -> StreamKey:
@@ -40,6 +44,8 @@ class StreamOpened:
     ring: RingSpec
     decoder: str
     """Who decodes, for the report (the backend and, when it differs, why)."""
+    encoder: int = 0
+    """Which encoder actor the stream goes to."""
 
     @property
     def key(self) -> StreamKey:
@@ -57,6 +63,8 @@ class ExaminedChunk:
     """Monotonic clock of the host."""
     counters: Mapping[str, int] = field(default_factory=dict)
     """On the last chunk: repairs and losses the decoder counted."""
+    encoder: int = 0
+    """Which encoder actor the stream goes to."""
 
     @property
     def key(self) -> StreamKey:
@@ -72,6 +80,8 @@ class Request:
     epoch: int
     ask: Ask
     tickets: Mapping[int, FrameTicket]
+    encoder: int = 0
+    """Which encoder actor asks."""
 
     @property
     def key(self) -> StreamKey:
@@ -87,6 +97,8 @@ class Reply:
     epoch: int
     answer: Answer | None
     error: Exception | None = None
+    encoder: int = 0
+    """Which encoder actor asked."""
 
     @property
     def key(self) -> StreamKey:

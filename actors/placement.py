@@ -31,7 +31,12 @@ class LanePlan:
     """Videos at once."""
     threads: ThreadBudget
     pool_bytes: int
+    """Of one decoder's pool."""
     pool_slots: int
+    decoders: int = 1
+    """Decoder actors, each with a pool of its own."""
+    encoders: int = 1
+    """Encoder actors."""
 
     @property
     def bundle(self) -> dict[str, float]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from actors.messages import ExaminedChunk, Reply, Request, SegmentJob, StreamKey, StreamOpened, StreamStatus
+from actors.messages import ExaminedChunk, Reply, Request, SegmentJob, StreamOpened, StreamStatus
 from actors.outputs import OutputFiles
 from dualface_ray.backends import Backend
 from dualface_ray.backends.pyav import AssembleReport
@@ -50,8 +50,8 @@ STAGES = ("detect", "decide", "encode", "total")
 class SessionLinks:
     """Where a session's words go."""
 
-    credit: Callable[[Credit], None]
-    release: Callable[[StreamKey], None]
+    credit: Callable[[SegmentJob, Credit], None]
+    release: Callable[[SegmentJob], None]
     request: Callable[[Request], None]
 
 
@@ -61,7 +61,8 @@ class SessionTools:
 
     backend: Backend
     settings: Settings
-    reader: PoolReader
+    readers: Mapping[str, PoolReader]
+    """By pool."""
     links: SessionLinks
     encode_threads: int
     facts: Mapping[str, str]
@@ -246,12 +247,14 @@ class VideoSession:
             tickets = {frame: stream.held[frame].ticket for frame in frames}
             self._asked["detect"] += len(ask.detect)
             self._asked["embed"] += len(ask.embed)
-            self._tools.links.request(Request(self.job.stream_id, self.job.epoch, ask, tickets))
+            job = self.job
+            self._tools.links.request(Request(job.stream_id, job.epoch, ask, tickets, job.encoder))
         planned_at_s = time.monotonic()
-        for directed in step.frames:
+        size = self._tools.backend.compose_frames
+        for start in range(0, len(step.frames), size):
             if self.cancelled.is_set():
                 raise Cancelled("cancelled", where=str(self.job.source))
-            self._encode(stream, directed, planned_at_s)
+            self._encode(stream, step.frames[start : start + size], planned_at_s)
             self._grant(stream)
         self._grant(stream)
         if step.done:
@@ -259,23 +262,23 @@ class VideoSession:
                 raise ProtocolError("the session ended before its stream", where=str(self.job.source))
             self.done = True
 
-    def _encode(self, stream: _Stream, directed: DirectedFrame, planned_at_s: float) -> None:
-        index = directed.plan.frame_index
-        held = stream.held.pop(index)
+    def _encode(self, stream: _Stream, group: Sequence[DirectedFrame], planned_at_s: float) -> None:
+        held = [stream.held.pop(directed.plan.frame_index) for directed in group]
         opened = stream.opened
-        with self._tools.reader.read(held.ticket, opened.ring, opened.info) as slot:
-            stream.outputs.write([directed], [slot])
+        reader = self._tools.readers[opened.ring.pool_id]
+        with reader.read_many([(frame.ticket, opened.ring, opened.info) for frame in held]) as slots:
+            stream.outputs.write(group, slots)
         now_s = time.monotonic()
-        stream.ledger.encoded(index + 1)
-        self._latency["decide"].add(planned_at_s - held.examined_at_s)
-        self._latency["encode"].add(now_s - planned_at_s)
-        self._latency["total"].add(now_s - held.decoded_at_s)
-        self._frames_done += 1
+        stream.ledger.encoded(group[-1].plan.frame_index + 1)
+        self._latency["decide"].extend(planned_at_s - frame.examined_at_s for frame in held)
+        self._latency["encode"].extend([now_s - planned_at_s] * len(held))
+        self._latency["total"].extend(now_s - frame.decoded_at_s for frame in held)
+        self._frames_done += len(held)
 
     def _grant(self, stream: _Stream) -> None:
         credit = stream.ledger.next_credit()
         if credit is not None:
-            self._tools.links.credit(credit)
+            self._tools.links.credit(self.job, credit)
 
     def _opened(self) -> _Stream:
         if self._stream is None:

@@ -28,7 +28,11 @@ class InProcessLane:
         self.decoder.seal()
         self.decoder.connect(DecodeLinks(self.inference.opened, self.inference.chunk))
         self.inference.connect(InferenceLinks(self.encoder.post, self.encoder.post, self.encoder.post))
-        links = SessionLinks(self.decoder.grant, self.decoder.release, self.inference.request)
+        links = SessionLinks(
+            credit=lambda job, credit: self.decoder.grant(credit),
+            release=lambda job: self.decoder.release(job.key),
+            request=self.inference.request,
+        )
         self.encoder.connect(links, self.inference.describe())
 
     def start(self, job: SegmentJob) -> None:

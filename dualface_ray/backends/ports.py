@@ -18,6 +18,8 @@ class Backend(Protocol):
     """Factories of one kind of hardware; cheap to create, nothing is opened before a factory is called."""
 
     name: str
+    compose_frames: int
+    """Frames worth composing in one call: 1 where a canvas should stay in the CPU's cache, a chunk on a GPU."""
 
     def create_arena(self, size_bytes: int, slots: int) -> Arena:
         """Allocate the memory of a pool with a generation page of ``slots`` entries; the caller owns it.

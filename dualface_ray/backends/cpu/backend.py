@@ -15,6 +15,7 @@ class CpuBackend:
     """The ``backends.Backend`` of the CPU; see there for arguments and errors."""
 
     name = "cpu"
+    compose_frames = 1
 
     def create_arena(self, size_bytes: int, slots: int) -> Arena:
         """Shared memory, reserved completely."""

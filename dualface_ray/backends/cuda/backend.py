@@ -19,6 +19,7 @@ class CudaBackend:
     """
 
     name = "cuda"
+    compose_frames = 16
 
     def create_arena(self, size_bytes: int, slots: int) -> Arena:
         """Device memory, exported by CUDA IPC."""
