@@ -16,8 +16,19 @@ class LaneSettings(Group):
     """auto takes every CUDA device there is and says so, else the CPU."""
     allow_cpu_decode: bool = False
     """Let a GPU lane decode on the CPU what its card cannot; the report says so."""
+    profile: str = ""
+    """Static profile of the cards (a name from configs/profiles or a YAML file), for nodes whose label
+    dualface-profile names none; empty = plan without one."""
+    allow_unverified_profile: bool = False
+    """Plan with a profile that nobody has confirmed on the real card."""
+    encoder: Literal["auto", "nvenc", "cpu"] = "auto"
+    """auto encodes on the card where its profile has NVENC and on the CPU elsewhere; nvenc uses no other cards;
+    cpu never asks for an encoder session."""
+    join_cpu: Literal["none", "nodes", "cores"] = "none"
+    """Lanes on the CPU beside those on GPUs: none, one on each node without a GPU, or also one on the cores
+    that the GPU lanes of a node leave."""
     count: int = Field(0, ge=0)
-    """Number of lanes; 0 = one per GPU, or one on the CPU."""
+    """Number of lanes; 0 = one per GPU, or one on each CPU node."""
     cores: int = Field(0, ge=0)
     """CPU cores of one lane; 0 = an equal share of those the job may use."""
     streams: int = Field(0, ge=0, le=64)
