@@ -77,7 +77,12 @@ def test_the_archives_hold_code_and_configs_and_no_binaries(built):
         assert f"dualface_ray/_configs/{path.relative_to(ROOT / 'configs')}" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     with tarfile.open(sdist) as archive:
-        names |= {name.partition("/")[2] for name in archive.getnames()}
+        source = {name.partition("/")[2] for name in archive.getnames()}
+    tracked = set(run("git", "ls-files", cwd=ROOT).splitlines()) if (ROOT / ".git").exists() else source
+    tops = {name.partition("/")[0] for name in tracked} | {"PKG-INFO"}
+    assert {name.partition("/")[0] for name in source} <= tops
+    assert {"README.md", "LICENSE", "tests/test_law.py", "docs/settings.md", "configs/default.yaml"} <= source
+    names |= source
     bad = (".onnx", ".mp4", ".dat", ".plan", ".engine", ".so", ".jpg", ".pyc")
     assert not [name for name in names if name.endswith(bad)]
 
