@@ -97,10 +97,11 @@ class Camera:
         if s.shot != aims[0].shot or not s.past:
             self._cut_to(aims)
         times = [aim.t_s for aim in aims]
+        weights = self._weights(aims)
         result: tuple[F64, list[list[float]]] | None = None
         for speed, tau_s in c.CALM_LEVELS:
             string = self._string(aims, times, speed)
-            result = self._path(times, string, tau_s), string
+            result = self._path(times, string, tau_s, weights), string
             if self._inside(result[0], aims, take):
                 break
         assert result is not None  # noqa: S101 - CALM_LEVELS is not empty
@@ -124,15 +125,14 @@ class Camera:
         heights = sorted(self._zoom(aim) for aim in aims if aim.box is not None)
         z = heights[len(heights) // 2] if heights else math.log(self.shape.most)
         first = next((aim for aim in aims if aim.box is not None), None)
-        if aims[0].box is None:
+        if first is None:
             x, y, z = self._wide()
         else:
-            assert first is not None  # noqa: S101 - aims[0] has a box
-            z0 = self._zoom(aims[0])
+            z0 = self._zoom(first)
             z = min(max(z, z0 - self._zoom_dead()), z0 + self._zoom_dead())
-            x, y = self._centre(aims[0], z)
+            x, y = self._centre(first, z)
             near = [self._centre(aim, z) for aim in aims if aim.box is not None]
-            dead_x, dead_y = self._dead(aims[0])
+            dead_x, dead_y = self._dead(first)
             x = min(max(_middle([p[0] for p in near]), x - dead_x), x + dead_x)
             y = min(max(_middle([p[1] for p in near]), y - dead_y), y + dead_y)
             x, y = self._keep(x, y, z)
@@ -158,12 +158,16 @@ class Camera:
 
     def _centre(self, aim: Aim, z: float) -> tuple[float, float]:
         """Crop centre that puts the aim's box in its place, as far as the frame allows."""
+        return self._keep(*self._place(aim, z), z)
+
+    def _place(self, aim: Aim, z: float) -> tuple[float, float]:
+        """The same without minding the frame."""
         assert aim.box is not None  # noqa: S101 - callers look first
         x = 0.5 * (aim.box[0] + aim.box[2])
         y = 0.5 * (aim.box[1] + aim.box[3])
         if not aim.union:
             y += (0.5 - self.settings.head_room_share) * math.exp(z)
-        return self._keep(x, y, z)
+        return x, y
 
     def _keep(self, x: float, y: float, z: float) -> tuple[float, float]:
         half_h = 0.5 * min(math.exp(z), self.shape.most)
@@ -208,26 +212,19 @@ class Camera:
         walls: tuple[list[float], list[float], list[float], list[float]] = ([], [], [], [])
         for aim, mode, z in zip(aims, modes, zs, strict=True):
             if mode == "face":
-                x, y = self._centre(aim, z)
+                x, y = self._place(aim, z)
                 dx, dy = self._dead(aim)
-                half_h = 0.5 * math.exp(z)
-                half_w = half_h * shape.aspect
-                walls[0].append(max(x - dx, half_w) if x - dx < shape.width - half_w else x)
-                walls[1].append(max(walls[0][-1], min(x + dx, shape.width - half_w)))
-                walls[2].append(max(y - dy, half_h) if y - dy < shape.height - half_h else y)
-                walls[3].append(max(walls[2][-1], min(y + dy, shape.height - half_h)))
+                for k, value in enumerate((*self._keep(x - dx, y - dy, z), *self._keep(x + dx, y + dy, z))):
+                    walls[k].append(value)
             elif mode == "wide":
-                walls[0].append(wide[0] - 1.0)
-                walls[1].append(wide[0] + 1.0)
-                walls[2].append(wide[1] - 1.0)
-                walls[3].append(wide[1] + 1.0)
+                for k, value in enumerate((wide[0] - 1.0, wide[1] - 1.0, wide[0] + 1.0, wide[1] + 1.0)):
+                    walls[k].append(value)
             else:
-                for k in (0, 2):
-                    walls[k].append(-infinite)
-                    walls[k + 1].append(infinite)
+                for k, value in enumerate((-infinite, -infinite, infinite, infinite)):
+                    walls[k].append(value)
         limit = self.settings.max_speed_share * speed * math.exp(s.string[2])
-        xs = taut_string(s.string[0], s.last_s, times, walls[0], walls[1], limit)
-        ys = taut_string(s.string[1], s.last_s, times, walls[2], walls[3], limit)
+        xs = taut_string(s.string[0], s.last_s, times, walls[0], walls[2], limit)
+        ys = taut_string(s.string[1], s.last_s, times, walls[1], walls[3], limit)
         return [xs, ys, zs]
 
     def _modes(self, aims: Sequence[Aim]) -> list[str]:
@@ -260,7 +257,24 @@ class Camera:
                     ready[k] = Aim(aims[k].t_s, aims[k].shot, later.box, later.union)
         return ready
 
-    def _path(self, times: Sequence[float], string: list[list[float]], tau_s: float) -> F64:
+    @staticmethod
+    def _weights(aims: Sequence[Aim]) -> list[float] | None:
+        """How much the string counts: hardly at all on the way to somebody who comes back; None = 1 everywhere."""
+        faces = [k for k, aim in enumerate(aims) if aim.box is not None]
+        if not faces or len(faces) == faces[-1] - faces[0] + 1 and faces[0] == 0:
+            return None
+        weights = [1.0] * len(aims)
+        back = len(aims)
+        for k in range(faces[-1], -1, -1):
+            if aims[k].box is not None:
+                back = k
+            elif aims[back].t_s - aims[k].t_s < c.RETURN_LEAD_S:
+                weights[k] = c.RETURN_WEIGHT
+        return weights
+
+    def _path(
+        self, times: Sequence[float], string: list[list[float]], tau_s: float, weights: Sequence[float] | None
+    ) -> F64:
         """The least-jerk path along the string, its last value held for PADDING_S beyond the look-ahead."""
         s = self.state
         count = len(times)
@@ -269,7 +283,8 @@ class Camera:
         pad += -(count + pad) % 8  # few different sizes, so that the gains of one size serve often
         later = [times[-1] + step * (k + 1) for k in range(pad)]
         values = np.array([axis + [axis[-1]] * pad for axis in string]).T
-        path = smooth(s.past_s, np.array(s.past), [*times, *later], values, tau_s)
+        padded = None if weights is None else [*weights, *[1.0] * pad]
+        path = smooth(s.past_s, np.array(s.past), [*times, *later], values, tau_s, padded)
         return path[:count]
 
     # --- rectangles ------------------------------------------------------------------------------------------
@@ -279,25 +294,26 @@ class Camera:
         for (x, y, z), aim in zip(path.tolist(), aims, strict=True):
             if aim.t_s > until_s:
                 break
-            if aim.box is None:
+            face = self._face(aim)
+            if face is None:
                 continue
             rect = self._rect(x, y, z)
-            face = self._face(aim)
             if face[0] < rect[0] or face[1] < rect[1] or face[2] > rect[2] or face[3] > rect[3]:
                 return False
         return True
 
-    def _face(self, aim: Aim) -> Rect:
-        """The visible part of the aim's box with a little air around it."""
-        assert aim.box is not None  # noqa: S101 - callers look first
+    def _face(self, aim: Aim) -> Rect | None:
+        """The part of the aim's box inside the frame with a little air around it; None when hardly any is."""
+        if aim.box is None:
+            return None
         air_x = c.FACE_MARGIN * (aim.box[2] - aim.box[0])
         air_y = c.FACE_MARGIN * (aim.box[3] - aim.box[1])
-        return (
-            max(0.0, aim.box[0] - air_x),
-            max(0.0, aim.box[1] - air_y),
-            min(self.shape.width, aim.box[2] + air_x),
-            min(self.shape.height, aim.box[3] + air_y),
-        )
+        x0, y0 = max(0.0, aim.box[0] - air_x), max(0.0, aim.box[1] - air_y)
+        x1, y1 = min(self.shape.width, aim.box[2] + air_x), min(self.shape.height, aim.box[3] + air_y)
+        whole = (aim.box[2] - aim.box[0]) * (aim.box[3] - aim.box[1])
+        if x1 <= x0 or y1 <= y0 or (x1 - x0) * (y1 - y0) < c.LEAST_VISIBLE * whole:
+            return None
+        return x0, y0, x1, y1
 
     def _rect(self, x: float, y: float, z: float) -> Rect:
         shape = self.shape
@@ -310,8 +326,8 @@ class Camera:
     def _crop(self, x: float, y: float, z: float, aim: Aim) -> tuple[float, float, float, Rect]:
         """The final rectangle: inside the frame, and shifted by the least that keeps the face in it."""
         z = min(max(z, math.log(self.shape.least)), math.log(self.shape.most))
-        if aim.box is not None:
-            face = self._face(aim)
+        face = self._face(aim)
+        if face is not None:
             need = max(face[3] - face[1], (face[2] - face[0]) / self.shape.aspect)
             z = max(z, math.log(min(max(need, self.shape.least), self.shape.most)))
             half_h = 0.5 * math.exp(z)

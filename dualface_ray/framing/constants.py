@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-CALM_LEVELS = ((1.0, 0.22), (2.0, 0.14), (4.0, 0.08), (40.0, 0.03))
+CALM_LEVELS = ((1.0, 0.16), (2.0, 0.1), (4.0, 0.06), (40.0, 0.02))
 """(times the calm speed, smoothing time in seconds), calmest first: a faster one only to keep a face inside."""
 ZOOM_RATE = 0.7
 """Fastest calm change of the logarithm of the crop's height per second."""
@@ -20,6 +20,10 @@ UNION_FILL = 0.8
 """Both persons' faces together fill at most this share of a tile while they cannot be told apart."""
 RETURN_LEAD_S = 1.0
 """The camera may begin to move this long before somebody comes back."""
+LEAST_VISIBLE = 0.3
+"""A face of which less than this share lies inside the frame does not bind the camera."""
+RETURN_WEIGHT = 0.002
+"""The string on the way to somebody who comes back counts this little: only arriving in time matters."""
 ENTRY_LEAD_S = 0.12
 """A tile is ready for somebody this long before the first sight: detectors find a face a little late."""
 MIN_CROP_FACES = 1.25
