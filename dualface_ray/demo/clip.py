@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Sequence
 from fractions import Fraction
@@ -96,12 +97,13 @@ def render(
     stage = Stage(people, width_px, height_px, seed * 101 + zlib.crc32(scene.__name__.encode()) % 101)
     sound = talk.voices(rng, duration_s)
     _add_clicks(sound, plan.click_s)
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with av.open(str(path), "w", format="mp4") as container:
             frames = _write(container, plan, stage, timing, rate, sound, (width_px, height_px), threads)
     except (av.error.FFmpegError, OSError) as error:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
         raise EncodeError(
             f"cannot be written ({error})", where=str(path), remedy="Check the folder and its free space."
         ) from error

@@ -141,7 +141,8 @@ def bystander(context: Context) -> Scene:
 
     def poses(now: float) -> list[Pose]:
         people = [pair.pose(0, now), pair.pose(1, now)]
-        ways = ((0.2 * t, pair.out[first], pair.out[1 - first]), (0.65 * t, pair.out[1 - first], pair.out[first]))
+        again = max(0.65 * t, 0.2 * t + pace + 0.2)
+        ways = ((0.2 * t, pair.out[first], pair.out[1 - first]), (again, pair.out[1 - first], pair.out[first]))
         for start, begin, end in ways:
             if start < now < start + pace:
                 x = begin + (end - begin) * (now - start) / pace

@@ -62,7 +62,7 @@ class Talk:
             speaker = (speaker + 1) % speakers
         kernel = np.hanning(13) / np.hanning(13).sum()
         for k in range(speakers):
-            vowel[k] = np.convolve(vowel[k], kernel, "same")
+            vowel[k] = np.convolve(vowel[k], kernel, "full")[6 : 6 + count]
         return Talk(tuple(turns), loudness, vowel)
 
     def mouth(self, speaker: int, time_s: float) -> float:
@@ -91,7 +91,7 @@ class Talk:
             tables = _wavetables(pitch_hz)
             grid = np.arange(self.loudness.shape[1])
             level = np.interp(control, grid, self.loudness[k])
-            glide = np.convolve(rng.normal(0, 1, grid.size), np.hanning(61) / 12, "same") * 0.03
+            glide = np.convolve(rng.normal(0, 1, grid.size + 60), np.hanning(61) / 12, "valid") * 0.03
             phase = np.cumsum(pitch_hz * (1 + np.interp(control, grid, glide))) / SAMPLE_RATE_HZ
             index = (phase * _TABLE).astype(np.int64) % _TABLE
             kind = np.interp(control, grid, self.vowel[k])
