@@ -101,7 +101,7 @@ def compiled(name: str) -> ctypes.CDLL:
     if compiler is None:
         pytest.skip("no C++ compiler")
     text = source(name)
-    barriers = "__syncthreads" in text
+    barriers = "__syncthreads()" in text
     code = SHIM + text + "".join(_wrapper(n, p, barriers) for n, p in entries(text).items())
     folder = Path(tempfile.gettempdir()) / "dualface-kernel-shims"
     folder.mkdir(exist_ok=True)

@@ -27,6 +27,19 @@ from dualface_ray.frames.signature import reference_signature
 from dualface_ray.settings import Settings
 
 
+def surface_of(frame: av.VideoFrame) -> np.ndarray:
+    """A picture as NVDEC would hold it: NV12, rows padded, the width rounded up to even, chroma right behind luma."""
+    y, u, v = (
+        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+        for plane in frame.planes
+    )
+    even = frame.width + frame.width % 2
+    out = np.full((frame.height + len(u), even + 32), 3, np.uint8)
+    out[: frame.height, : frame.width] = y
+    out[frame.height :, 0:even:2], out[frame.height :, 1:even:2] = u, v
+    return out
+
+
 class SoftwareDecoder:
     """In place of ``nvdec.Decoder``: the same calls, the same manners."""
 
@@ -59,15 +72,11 @@ class SoftwareDecoder:
             frames = []
         surfaces = []
         for frame in frames:
-            image = np.ascontiguousarray(frame.reformat(format="nv12").to_ndarray())
-            pitch = image.shape[1] + 32
-            padded = np.full((image.shape[0], pitch), 3, np.uint8)
-            padded[:, : image.shape[1]] = image
+            padded = surface_of(frame)
             self._buffers.append(padded)
-            address = padded.ctypes.data
-            surfaces.append(
-                Surface(address, address + pitch * frame.height, pitch, frame.width, frame.height, frame.pts)
-            )
+            address, pitch = padded.ctypes.data, padded.strides[0]
+            size = (frame.width + frame.width % 2, frame.height)
+            surfaces.append(Surface(address, address + pitch * frame.height, pitch, *size, frame.pts))
         return surfaces
 
 

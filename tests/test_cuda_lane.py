@@ -1,0 +1,286 @@
+"""The GPU lane end to end on a stand-in for the device: every class as it is, kernels through the host shim.
+
+NVDEC is libav, TensorRT is ONNX Runtime, CuPy is ``host_cupy``; arenas, copies, launches, records, downloads and the
+order of things are the backend's own. What remains for a real card is in ``gpu_check.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import host_cupy
+import numpy as np
+import pytest
+from detect_pictures import frame, pair
+from gpu_check import clip as make_clip
+from media_lane import decode_all
+from media_maker import Clip
+from test_cuda_decode import SoftwareDecoder
+
+from dualface_ray.backends import load_backend
+from dualface_ray.backends.cuda import decode as decode_room
+from dualface_ray.backends.cuda import detector as detector_room
+from dualface_ray.backends.cuda import embedder as embedder_room
+from dualface_ray.backends.cuda.arena import CudaArena
+from dualface_ray.compose import compose_reference
+from dualface_ray.detect import FramePixels
+from dualface_ray.errors import DeviceError, SharedMemoryError, VramBudgetError
+from dualface_ray.frames import FaceCrop, FramePool, PixelLayout, PoolReader, StreamInfo
+from dualface_ray.framing import CanvasPlan, FramePlan, TilePlan
+from dualface_ray.media import EncodeSpec
+from dualface_ray.models import quantise as quantise_room
+from dualface_ray.settings import Settings
+
+
+@pytest.fixture
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    yield host_cupy.install(monkeypatch)
+    host_cupy.remove()
+
+
+INFO = StreamInfo("s", 96, 64, Fraction(1, 25), Fraction(25))
+
+
+# --- the arena -----------------------------------------------------------------------------------------------------
+def test_an_arena_gives_views_and_its_memory_back(cupy: Any) -> None:
+    runtime = cupy.cuda.runtime
+    free = runtime.memGetInfo()[0]
+    arena = CudaArena.create(1 << 20, 8)
+    wide = StreamInfo("w", 96, 64, Fraction(1, 25), Fraction(25), layout=PixelLayout.P010)
+    view = arena.view(512, wide)
+    assert (view.shape, view.dtype) == ((96, 96), np.uint16)
+    view[:] = 700
+    arena.generations[3] = 6
+    other = CudaArena.attach(arena.handle)
+    assert (other.view(512, wide) == 700).all()
+    assert int(other.generations[3]) == 6
+    with pytest.raises(ValueError, match="read-only"):
+        other.generations[3] = 8
+    other.close()
+    assert (arena.view(512, wide) == 700).all()  # closing an importer takes nothing from the owner
+    for offset in (-1, (1 << 20) - 10):
+        with pytest.raises(DeviceError, match="leave"):
+            arena.view(offset, INFO)
+    arena.close()
+    arena.close()
+    with pytest.raises(DeviceError, match="closed"):
+        arena.view(0, INFO)
+    assert runtime.memGetInfo()[0] == free
+    with pytest.raises(SharedMemoryError, match="owner is gone"):
+        CudaArena.attach(arena.handle)
+
+
+def test_an_arena_beyond_the_card_is_refused_with_numbers(cupy: Any) -> None:
+    with pytest.raises(VramBudgetError, match="MiB are needed"):
+        CudaArena.create(9 << 30, 8)
+    with pytest.raises(VramBudgetError):
+        CudaArena.create(0, 8)
+
+
+def test_an_arena_of_another_card_or_kind_is_refused(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from dualface_ray.backends.cuda import vendor
+
+    arena = CudaArena.create(1 << 20, 8)
+    with pytest.raises(DeviceError, match="cpu memory"):
+        CudaArena.attach(replace(arena.handle, kind="cpu"))
+    with pytest.raises(DeviceError, match="it lives on"):
+        CudaArena.attach(replace(arena.handle, node="elsewhere"))
+    properties = {**cupy.cuda.runtime.getDeviceProperties(0), "uuid": b"v" * 16}
+    monkeypatch.setattr(cupy.cuda.runtime, "getDeviceProperties", lambda number: properties, raising=False)
+    vendor.device.cache_clear()
+    with pytest.raises(DeviceError, match="another card"):
+        CudaArena.attach(arena.handle)
+    arena.close()
+
+
+# --- decode, compose, encode through a pool --------------------------------------------------------------------------
+@pytest.fixture
+def nvdec(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(decode_room, "Decoder", SoftwareDecoder)
+    monkeypatch.setattr(decode_room, "require_support", lambda *arguments: None)
+    return cupy
+
+
+@pytest.mark.parametrize("size", [(96, 64), (97, 65)])
+def test_a_video_goes_through_pool_compositor_and_encoder(nvdec: Any, tmp_path: Path, size: tuple[int, int]) -> None:
+    from dualface_ray.backends.cuda import encode as encode_room
+
+    encode_room.has_nvenc.cache_clear()
+    if size[0] % 2:
+        path = make_clip(tmp_path, "odd.mkv", frames=21, width=size[0], height=size[1], codec="libvpx-vp9")
+    else:
+        path = Clip(frames=21, width_px=size[0], height_px=size[1], b_frames=2).write(tmp_path / "clip.mkv")
+    expected = decode_all(path)
+    backend, settings = load_backend("cuda"), Settings()
+    pool = FramePool(backend.create_arena(4 << 20, 64))
+    reader = PoolReader(backend.attach_arena(pool.arena.handle))
+    session = backend.open_decoder(path, "s", settings, 1)
+    info = session.info
+    ring = pool.open_stream("s", 0, info, 24)
+    compositor = backend.open_compositor(settings)
+    encoder = backend.open_encoder(EncodeSpec(64, 48, info.time_base, info.average_rate))
+    assert type(encoder).__name__ == "HostEncodeSession"
+    tiles = (TilePlan((3.5, 2.0, 50.0, 60.0), 0, 0, 32, 48), TilePlan((40.0, 8.0, 90.0, 58.0), 32, 0, 32, 40))
+    packets, position, end = [], 0, False
+    while not end:
+        batch = session.decode(pool.begin_many(ring, position, 8))
+        tickets = pool.commit_many(ring, position, batch.frames)
+        pool.abandon(ring)
+        assert np.array_equal(batch.signatures, expected.signatures[position : position + len(batch.frames)])
+        with reader.read_many([(ticket, ring, info) for ticket in tickets]) as slots:
+            for ticket, slot in zip(tickets, slots, strict=True):
+                assert np.array_equal(slot, expected.slots[ticket.frame_index])
+            plans = [FramePlan(t.frame_index, t.pts_ticks, (CanvasPlan(64, 48, tiles),)) for t in tickets]
+            drawn = compositor.compose(info, slots, plans)
+            for (canvas,), plan, slot in zip(drawn, plans, slots, strict=True):
+                (wanted,) = compose_reference(info, np.asarray(slot), plan)
+                assert np.abs(np.asarray(canvas).astype(int) - wanted).max() <= 1
+                packets += encoder.encode(canvas, plan.pts_ticks)
+        position, end = position + len(batch.frames), batch.end
+    packets += encoder.finish()
+    assert [p.pts_ticks for p in packets] == expected.pts
+    for part in (encoder, compositor, session, reader, pool):
+        part.close()
+        part.close()
+    with pytest.raises(DeviceError, match="closed"):
+        compositor.compose(info, [], [])
+
+
+def test_tiles_over_each_other_and_bare_canvases(cupy: Any) -> None:
+    rng = np.random.default_rng(0)
+    slot = rng.integers(16, 236, (96, 96), np.uint8)
+    compositor = load_backend("cuda").open_compositor(Settings())
+    under, over = TilePlan((0, 0, 96, 64), 0, 0, 64, 48), TilePlan((10, 10, 50, 40), 8, 8, 40, 30)
+    plans = [
+        FramePlan(0, 0, (CanvasPlan(64, 48, (under, over)), CanvasPlan(32, 32, ()))),
+        FramePlan(1, 1, (CanvasPlan(64, 48, (over,)), CanvasPlan(48, 32, ()))),
+    ]
+    found = compositor.compose(INFO, [cupy.asarray(slot)] * 2, plans)
+    for mine, plan in zip(found, plans, strict=True):
+        for canvas, wanted in zip(mine, compose_reference(INFO, slot, plan), strict=True):
+            assert np.abs(np.asarray(canvas).astype(int) - wanted).max() <= 1
+    with pytest.raises(ValueError, match="1 slots for 2 plans"):
+        compositor.compose(INFO, [slot], plans)
+
+
+def test_a_change_of_size_in_mid_stream_is_scaled_into_the_slot(cupy: Any) -> None:
+    import cv2
+
+    from dualface_ray.backends.cuda.nvdec import Surface
+    from dualface_ray.backends.cuda.surfaces import SlotCopier
+
+    for layout, kind, unit in ((PixelLayout.NV12, np.uint8, 1), (PixelLayout.P010, np.uint16, 256)):
+        info = StreamInfo("s", 96, 64, Fraction(1, 25), Fraction(25), layout=layout)
+        y, x = np.mgrid[0:96, 0:128]
+        big = ((120 + 60 * np.sin(x / 20) * np.cos(y / 15)) * unit).astype(kind)
+        big[64:] = 100 * unit
+        pitch = big.strides[0]
+        surface = Surface(big.ctypes.data, big.ctypes.data + 64 * pitch, pitch, 128, 64, 0)
+        copier = SlotCopier(info, cupy.cuda.Stream(non_blocking=True))
+        slots = [cupy.zeros((96, 96), kind) for _ in range(2)]
+        assert [copier.copy(surface, slot) for slot in slots] == [True, True]
+        copier.finish(slots)
+        wanted = cv2.resize(big[:64].astype(np.float32), (96, 64), interpolation=cv2.INTER_CUBIC)
+        for slot in slots:
+            assert np.abs(np.asarray(slot)[4:60, 4:92] - wanted[4:60, 4:92]).max() < 2 * unit
+            assert np.abs(np.asarray(slot)[64:].astype(int) - 100 * unit).max() <= unit
+
+
+def test_cpu_decoding_is_a_choice_and_counted(nvdec: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dualface_ray.errors import UnsupportedMediaError
+
+    path = Clip(frames=9, pixel_format="yuv444p").write(tmp_path / "444.mp4")
+    backend = load_backend("cuda")
+    with pytest.raises(UnsupportedMediaError):
+        backend.open_decoder(path, "s", Settings(), 1)
+    allowed = Settings.model_validate({"lane": {"allow_cpu_decode": True}})
+    session = backend.open_decoder(path, "s", allowed, 1)
+    slots = [nvdec.zeros((96, 96), np.uint8) for _ in range(16)]
+    batch = session.decode(slots)
+    expected = decode_all(path)
+    assert batch.end
+    assert [f.pts_ticks for f in batch.frames] == expected.pts
+    assert all(np.array_equal(a, b) for a, b in zip(slots, expected.slots, strict=False))
+    assert session.counters()["frames_decoded_on_cpu"] == 9
+    session.close()
+
+
+# --- inference -----------------------------------------------------------------------------------------------------
+class OrtEngine:
+    """In place of ``models.Engine``: the same buffers, ONNX Runtime behind them."""
+
+    def __init__(self, path: Path, profile: Any, stream: Any, *, graphs: bool = True) -> None:
+        import cupy
+
+        self._model = path.read_bytes()
+        self.input = cupy.zeros((profile.max_batch, 3, profile.height_px, profile.width_px), np.float32)
+        probe = quantise_room.run_model(self._model, [np.asarray(self.input[:1])])[0]
+        self.outputs = {n: cupy.zeros((profile.max_batch, *v.shape[1:]), np.float32) for n, v in probe.items()}
+
+    def run(self, batch: int) -> dict[str, Any]:
+        for name, value in quantise_room.run_model(self._model, [np.array(self.input[:batch])])[0].items():
+            self.outputs[name][:batch] = value
+        return self.outputs
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+@pytest.fixture
+def engines(cupy: Any, models: None, monkeypatch: pytest.MonkeyPatch) -> Any:
+    for room in (detector_room, embedder_room):
+        monkeypatch.setattr(room, "Engine", OrtEngine)
+        monkeypatch.setattr(room, "built_engine", lambda model, key, progress: model)
+        monkeypatch.setattr(room, "engine_key", lambda *arguments: None)
+    return cupy
+
+
+def test_faces_are_those_of_the_cpu_lane(engines: Any) -> None:
+    from dualface_ray.backends.cpu.detector import load_detector
+
+    settings = Settings.model_validate({"detect": {"batch_max": 2, "input_width_px": 320, "input_height_px": 192}})
+    rgb = pair(640, 360, 0.45, 0.3)
+    portrait = np.ascontiguousarray(pair(640, 360, 0.45, 0.3)[:, 20:300])
+    frames = [frame(rgb), frame(rgb, layout=PixelLayout.P010), frame(portrait), frame(np.full_like(rgb, 90))]
+    on_device = [FramePixels(engines.asarray(f.slot), f.info) for f in frames]
+    gpu = load_backend("cuda").load_detector(settings, 1)
+    assert gpu.max_batch == 2
+    found, expected = gpu.detect(on_device), load_detector(settings, 2).detect(frames)
+    assert [len(f) for f in found] == [len(f) for f in expected]
+    assert len(found[0]) == 2
+    assert len(found[3]) == 0
+    for mine, other in zip(found, expected, strict=True):
+        if not len(mine):
+            continue
+        assert np.abs(mine.boxes_px - other.boxes_px).max() < 1.0
+        assert np.abs(mine.landmarks_px - other.landmarks_px).max() < 1.5
+        assert np.abs(mine.scores - other.scores).max() < 0.05
+        assert np.linalg.norm(mine.descriptors - other.descriptors, axis=1).max() < 0.12
+        assert np.all(np.diff(mine.scores) <= 0)
+    gpu.close()
+    gpu.close()
+    with pytest.raises(DeviceError, match="closed"):
+        gpu.detect(on_device)
+
+
+def test_embeddings_are_those_of_the_cpu_lane(engines: Any) -> None:
+    from dualface_ray.backends.cpu.detector import load_detector
+    from dualface_ray.backends.cpu.embedder import load_embedder
+
+    settings = Settings()
+    shown = frame(pair(960, 540, 0.8, 0.5))
+    (faces,) = load_detector(settings, 2).detect([shown])
+    crops = [FaceCrop(0, tuple(map(float, b)), p) for b, p in zip(faces.boxes_px, faces.landmarks_px, strict=True)]
+    assert len(crops) == 2
+    gpu = load_backend("cuda").load_embedder(settings, 1)
+    found = gpu.embed([FramePixels(engines.asarray(shown.slot), shown.info)] * 2, crops)
+    expected = load_embedder(settings, 2).embed([shown] * 2, crops)
+    assert gpu.size == found.shape[1] == 128
+    assert np.linalg.norm(found - expected, axis=1).max() < 0.1
+    assert np.linalg.norm(found[0] - found[1]) > 0.4  # two people
+    gpu.close()
