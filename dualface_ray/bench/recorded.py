@@ -7,6 +7,7 @@ video ─► decoder ─► detector, embedder on every frame ─► RecordedRun
 from __future__ import annotations
 
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -92,7 +93,7 @@ class RecordedRun:
             InputError: it is no recorded run, or damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
                 if int(data["schema"]) != SCHEMA:
                     raise ValueError(f"schema {data['schema']}")
                 ends = np.cumsum(data["counts"])[:-1]
@@ -105,7 +106,7 @@ class RecordedRun:
                     _info(data["meta"]), data["pts_ticks"], data["flags"], data["signatures"],
                     tuple(Faces(*row) for row in rows), tuple(parts["embeddings"]),
                 )  # fmt: skip
-        except (OSError, ValueError, KeyError, IndexError, EOFError) as error:
+        except (OSError, ValueError, KeyError, IndexError, EOFError, TypeError, zipfile.BadZipFile) as error:
             raise InputError(f"not a recorded run ({error})", where=str(path), remedy="Record it again.") from error
 
 
