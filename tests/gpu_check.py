@@ -747,11 +747,12 @@ def encode(work: Path) -> None:
                 packets += encoder.encode(canvas, plan.pts_ticks)
         position, end = position + len(batch.frames), batch.end
     packets += encoder.finish()
+    head = encoder.extradata
     encoder.close()
     need(len(packets) == 60 and packets[0].key, f"{len(packets)} packets")
     need([p.pts_ticks for p in packets] == [1001 * n for n in range(60)], "time stamps")
     codec = av.CodecContext.create("h264", "r")
-    pictures = [f for p in packets for f in codec.decode(av.Packet(encoder.extradata * p.key + p.data))]
+    pictures = [f for p in packets for f in codec.decode(av.Packet(head * p.key + p.data))]
     pictures += codec.decode(None)
     need(len(pictures) == 60, f"{len(pictures)} pictures decode again")
     compositor.close()

@@ -28,15 +28,17 @@ from dualface_ray.settings import Settings
 
 
 def surface_of(frame: av.VideoFrame) -> np.ndarray:
-    """A picture as NVDEC would hold it: NV12, rows padded, the width rounded up to even, chroma right behind luma."""
+    """A picture as NVDEC would hold it: NV12 or P016, rows padded, even width, chroma right behind luma."""
+    deep = "10" in frame.format.name
+    kind = np.dtype(np.uint16 if deep else np.uint8)
     y, u, v = (
-        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+        np.frombuffer(plane, kind).reshape(-1, plane.line_size // kind.itemsize)[: plane.height, : plane.width]
         for plane in frame.planes
     )
-    even = frame.width + frame.width % 2
-    out = np.full((frame.height + len(u), even + 32), 3, np.uint8)
-    out[: frame.height, : frame.width] = y
-    out[frame.height :, 0:even:2], out[frame.height :, 1:even:2] = u, v
+    even, shift = frame.width + frame.width % 2, 6 if deep else 0
+    out = np.full((frame.height + len(u), even + 32), 3, kind)
+    out[: frame.height, : frame.width] = y << shift
+    out[frame.height :, 0:even:2], out[frame.height :, 1:even:2] = u << shift, v << shift
     return out
 
 
@@ -87,7 +89,7 @@ class HostCopier:
         self._info = info
 
     def copy(self, surface: Surface, slot: np.ndarray) -> bool:
-        width, rows = self._info.slot_width_px, self._info.height_px
+        width, rows = slot.strides[0], self._info.height_px
         for source, first, count in (
             (surface.luma, 0, rows),
             (surface.chroma, self._info.slot_height_px, self._info.slot_height_px // 2),

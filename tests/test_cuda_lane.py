@@ -151,6 +151,19 @@ def test_a_video_goes_through_pool_compositor_and_encoder(nvdec: Any, tmp_path: 
         compositor.compose(info, [], [])
 
 
+def test_ten_bits_stay_ten_bits(nvdec: Any, tmp_path: Path) -> None:
+    path = make_clip(tmp_path, "deep.mp4", frames=9, width=96, height=64, codec="libx265", pixels="yuv420p10le")
+    session = load_backend("cuda").open_decoder(path, "s", Settings(), 1)
+    assert session.info.layout is PixelLayout.P010
+    slots = [nvdec.zeros((96, 96), np.uint16) for _ in range(16)]
+    batch = session.decode(slots)
+    expected = decode_all(path)
+    assert [f.pts_ticks for f in batch.frames] == expected.pts
+    for mine, other in zip(slots[:9], expected.slots, strict=True):
+        assert np.abs(np.asarray(mine >> 8).astype(int) - other).max() <= 1
+    session.close()
+
+
 def test_tiles_over_each_other_and_bare_canvases(cupy: Any) -> None:
     rng = np.random.default_rng(0)
     slot = rng.integers(16, 236, (96, 96), np.uint8)

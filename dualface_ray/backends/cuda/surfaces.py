@@ -15,6 +15,7 @@ from dualface_ray.backends.cuda.launch import Staging, kernel
 from dualface_ray.backends.cuda.nvdec import Surface
 from dualface_ray.backends.cuda.records import rescale_job
 from dualface_ray.backends.cuda.vendor import COPY_DEVICE_TO_DEVICE, COPY_DEVICE_TO_HOST, cupy, translated
+from dualface_ray.errors import UnsupportedMediaError
 from dualface_ray.frames import SIGNATURE_BYTES, PixelLayout, StreamInfo
 
 _SIGNATURE_THREADS = 576
@@ -51,6 +52,12 @@ class SlotCopier:
         runtime, handle, to = cupy().cuda.runtime, self._stream.ptr, address_of(slot)
         row = info.slot_width_px << self._wide
         chroma_rows = info.slot_height_px // 2
+        if surface.pitch_bytes < row:
+            raise UnsupportedMediaError(
+                f"NVDEC gives rows of {surface.pitch_bytes} bytes where {info.layout.value} needs {row}",
+                where=info.stream_id,
+                remedy="Set lane.allow_cpu_decode=true to decode it on the CPU.",
+            )
         with translated("copying a picture into its slot"):
             whole = surface.pitch_bytes == row and info.height_px == info.slot_height_px
             if whole and surface.chroma == surface.luma + row * info.height_px:
