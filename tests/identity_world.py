@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -43,7 +44,7 @@ def keys(*points: tuple[float, float, float, float]) -> Path:
     def path(t: float) -> tuple[float, float, float] | None:
         if t < points[0][0] or t > points[-1][0]:
             return None
-        for a, b in zip(points, points[1:], strict=False):
+        for a, b in itertools.pairwise(points):
             if a[0] <= t <= b[0]:
                 w = (t - a[0]) / max(b[0] - a[0], 1e-9)
                 w = w * w * (3 - 2 * w)
@@ -335,7 +336,7 @@ def drive(
     sizes = chunks or [16]
     done = False
 
-    def take(step) -> None:  # noqa: ANN001
+    def take(step) -> None:
         nonlocal embeds, done
         frames.extend(step.frames)
         events.extend(step.events)
@@ -344,7 +345,7 @@ def drive(
             assert bool(ask.detect) != bool(ask.embed)
             for frame in [*ask.detect, *(crop.frame_index for crop in ask.embed)]:
                 assert len(frames) <= frame < pushed, "asked for a frame that is not held"
-            assert not set(ask.detect) & grid and not set(ask.detect) & set(asked), "asked twice"
+            assert not set(ask.detect) & (grid | set(asked)), "asked twice"
             asked.extend(ask.detect)
             embeds += len(ask.embed)
             pending.append((chunk_no, ask))

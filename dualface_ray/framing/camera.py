@@ -109,7 +109,8 @@ class Camera:
         rects = []
         for k in range(take):
             x, y, z = path[k].tolist()
-            x, y, z, rect = self._crop(x, y, z, aims[k])
+            x, y = round(x / c.STILL_PX) * c.STILL_PX, round(y / c.STILL_PX) * c.STILL_PX
+            x, y, z, rect = self._crop(x, y, round(z / c.STILL_ZOOM) * c.STILL_ZOOM, aims[k])
             rects.append(rect)
             s.past = [*s.past[1:], [x, y, z]]
             s.past_s = [*s.past_s[1:], times[k]]
@@ -208,7 +209,7 @@ class Camera:
             else:
                 low.append(-infinite)
                 high.append(infinite)
-        zs = taut_string(s.string[2], s.last_s, times, low, high, c.ZOOM_RATE * speed)
+        zs = self._strung(2, modes, times, low, high, c.ZOOM_RATE * speed)
         walls: tuple[list[float], list[float], list[float], list[float]] = ([], [], [], [])
         for aim, mode, z in zip(aims, modes, zs, strict=True):
             if mode == "face":
@@ -223,12 +224,33 @@ class Camera:
                 for k, value in enumerate((-infinite, -infinite, infinite, infinite)):
                     walls[k].append(value)
         limit = self.settings.max_speed_share * speed * math.exp(s.string[2])
-        xs = taut_string(s.string[0], s.last_s, times, walls[0], walls[2], limit)
-        ys = taut_string(s.string[1], s.last_s, times, walls[1], walls[3], limit)
+        xs = self._strung(0, modes, times, walls[0], walls[2], limit)
+        ys = self._strung(1, modes, times, walls[1], walls[3], limit)
         return [xs, ys, zs]
 
+    def _strung(
+        self,
+        axis: int,
+        modes: Sequence[str],
+        times: Sequence[float],
+        low: Sequence[float],
+        high: Sequence[float],
+        speed: float,
+    ) -> list[float]:
+        """Taut strings between the stretches of ``hold``, in which the string stands still."""
+        value, at_s = self.state.string[axis], self.state.last_s
+        path: list[float] = []
+        while len(path) < len(modes):
+            i = k = len(path)
+            hold = modes[i] == "hold"
+            while k < len(modes) and (modes[k] == "hold") == hold:
+                k += 1
+            path += [value] * (k - i) if hold else taut_string(value, at_s, times[i:k], low[i:k], high[i:k], speed)
+            value, at_s = path[-1], times[k - 1]
+        return path
+
     def _modes(self, aims: Sequence[Aim]) -> list[str]:
-        """face, wide, or free (hold, and the approach to somebody who comes back) for each frame."""
+        """face, hold, wide, or free (the approach to somebody who comes back) for each frame."""
         modes: list[str] = []
         face_s = self.state.face_s
         for aim in aims:
@@ -236,7 +258,7 @@ class Camera:
                 face_s = aim.t_s
                 modes.append("face")
             else:
-                modes.append("wide" if aim.t_s - face_s > self.settings.absent_hold_s else "free")
+                modes.append("wide" if aim.t_s - face_s > self.settings.absent_hold_s else "hold")
         back_s = math.inf
         for k in range(len(aims) - 1, -1, -1):
             if modes[k] == "face":
@@ -261,7 +283,7 @@ class Camera:
     def _weights(aims: Sequence[Aim]) -> list[float] | None:
         """How much the string counts: hardly at all on the way to somebody who comes back; None = 1 everywhere."""
         faces = [k for k, aim in enumerate(aims) if aim.box is not None]
-        if not faces or len(faces) == faces[-1] - faces[0] + 1 and faces[0] == 0:
+        if not faces or (len(faces) == faces[-1] - faces[0] + 1 and faces[0] == 0):
             return None
         weights = [1.0] * len(aims)
         back = len(aims)

@@ -34,5 +34,7 @@ SWAP_WIDTHS = 0.6
 """With tile_by: position, sides change when the centres are this many face widths past each other."""
 EVEN_TIMES = 0.02
 """Frames whose distances differ by less than this share count as evenly spaced."""
-EASE_WIDE_S = 1.5
-"""A tile eases to the wide shot over about this time."""
+STILL_PX = 2.0**-12
+"""Crop centres lie on this grid: a camera that does not move stands exactly still."""
+STILL_ZOOM = 2.0**-22
+"""The same for the logarithm of the crop's height."""

@@ -6,7 +6,7 @@ nothing depends on the frame rate.
 
 from __future__ import annotations
 
-# --- shots ---------------------------------------------------------------------------------------------------
+# --- shots ---
 CUT_WAIT_S = 0.2
 """A change is judged after this much future: a flash is over by then."""
 CUT_MIN_CHANGE = 0.055
@@ -14,11 +14,13 @@ CUT_MIN_CHANGE = 0.055
 CUT_SAME_STRUCTURE = 0.22
 """Structure distance (1 - correlation of the luma thumbnails) below which two pictures show the same shot."""
 CUT_OVER_NEIGHBOURS = 2.5
-"""A cut changes the picture this many times more than the frames around it; a whip pan does not."""
+"""A cut changes the picture this many times more than the calmer of its two sides; a whip pan does not."""
+CUT_OVER_BUSY_SIDE = 1.6
+"""And this many times more than the busier side: where a pan begins, the candidate is a step like those after it."""
 CUT_SAME_CHANGE = 0.03
 """Mean luma change below which two pictures are the same whatever their structure (flat or dark pictures)."""
 
-# --- motion (Kalman filter, damped constant velocity, white acceleration) -----------------------------------------------
+# --- motion (Kalman filter, damped constant velocity, white acceleration) ---
 ACCELERATION_WIDTHS = 6.0
 """Standard deviation of a head's acceleration, face widths per second squared (a quick nod or lean)."""
 MEASURE_WIDTHS = 0.06
@@ -32,7 +34,7 @@ SIZE_RATE = 0.35
 SIZE_MEASURE = 0.06
 """Standard deviation of the detector's log height."""
 
-# --- assignment of faces to tracks (nats) --------------------------------------------------------------------
+# --- assignment of faces to tracks (nats) ---
 W_MOTION = 0.5
 """Times the squared normalised distance to the prediction."""
 MOTION_CAP = 12.0
@@ -58,7 +60,7 @@ AMBIGUOUS_MARGIN = 2.0
 EMERGING_MARGIN = 6.0
 """The same for a track in an open crossing: the hidden one may be coming out just there."""
 
-# --- crossings -----------------------------------------------------------------------------------------------
+# --- crossings ---
 OVERLAP_IOU = 0.22
 """Two seen faces that overlap more than this cannot be told apart by motion."""
 HIDDEN_WIDTHS = 0.8
@@ -81,7 +83,7 @@ LOOSE_WIDTHS = 0.7
 LOOSE_SIZE = 0.3
 """... at a size (log height) no farther off than this."""
 
-# --- persons -------------------------------------------------------------------------------------------------
+# --- persons ---
 INTERPOLATE_S = 0.55
 """Between two sights nearer than this a box counts as detected."""
 EDGE_WIDTHS = 0.12
@@ -122,7 +124,7 @@ STATIC_S = 1.5
 STATIC_PENALTY = 0.15
 """Weight of a motionless face in the choice of the principal pair."""
 
-# --- gallery -------------------------------------------------------------------------------------------------
+# --- gallery ---
 GALLERY_SIZE = 6
 GALLERY_REFRESH_S = 20.0
 """Seconds between two enrolments of one person."""
@@ -135,7 +137,7 @@ PROBE_FACES = 1
 MIN_EMBED_HEIGHT_PX = 24.0
 MIN_EMBED_SCORE = 0.55
 
-# --- where to look again -------------------------------------------------------------------------------------
+# --- where to look again ---
 NEAR_WIDTHS = 1.25
 """Faces nearer than this are watched closely."""
 NEAR_SPACING_S = 0.11

@@ -43,6 +43,8 @@ def spacing_wanted(tracks: Sequence[Track], faces: Sequence[Sight], t_s: float, 
         box, last = faces[j].box, track.last
         boxes.append(box)
         dt = t_s - last.t_s
+        if track.missed_from >= 0:
+            want(c.CHANGE_SPACING_S, "back")
         moved = gap_widths(last.box, box)
         missed = gap_widths(track.motion.box_at(t_s), box)
         if track.hits >= 2 and missed > c.SURPRISE_WIDTHS:

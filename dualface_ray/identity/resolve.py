@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from dualface_ray.frames import F32
 from dualface_ray.identity import constants as c
 from dualface_ray.identity.motion import gap_widths
-from dualface_ray.identity.sights import OTHER, Sight, look_distance
+from dualface_ray.identity.sights import OTHER, Sight, Track, look_distance
 from dualface_ray.identity.tracker import Tracker
 from dualface_ray.identity.tracks import PERSONS, Box, PersonState, PersonTrack, TrackedFrame
 
@@ -66,14 +66,21 @@ def knots_of(tracker: Tracker, name: str, shown: Knot | None) -> list[Knot]:
                 knot.track_id = track.track_id
                 if sight.frame == track.born:
                     knot.since = track.since
-                if sight is last and (track.closed or track.missed_from >= 0):
-                    knot.ended = track.closed or ("left" if tracker.edge_of(track) else "missed")
+                if sight is last:
+                    knot.ended = _ended(tracker, track)
                 known = found.get(sight.frame)
                 if known is None or track.person:
                     found[sight.frame] = knot
             elif shown is not None and sight.frame == shown.frame and sight is last:
-                shown.ended = track.closed
+                shown.ended = _ended(tracker, track)
     return [found[frame] for frame in sorted(found)]
+
+
+def _ended(tracker: Tracker, track: Track) -> str:
+    """What came after a track's last sight: "" while it is still followed."""
+    if track.closed or track.missed_from < 0:
+        return track.closed
+    return "left" if tracker.edge_of(track) else "missed"
 
 
 def _knot(sight: Sight, shot: int) -> Knot:

@@ -70,7 +70,7 @@ class ShotCutter:
         known = self.signatures
         if at <= 0:
             return False, {"reason": "first frame"}
-        before = known[max(0, at - self.wait_frames) : at]
+        before = known[max(0, at - max(1, self.wait_frames)) : at]
         after = known[at : at + self.wait_frames + 1]
         step = change(before[-1], after[0])
         why: dict[str, float | str] = {"change": round(step, 4)}
@@ -78,11 +78,12 @@ class ShotCutter:
             return False, why | {"reason": "small"}
         if any(same_picture(before[-1], later) for later in after) or any(same_picture(e, after[0]) for e in before):
             return False, why | {"reason": "flash"}
-        # A pan moves before and after the candidate; a moving shot on one side of a cut is common, so the calmer
-        # side counts for either half.
+        # Within a pan both sides move as much as the candidate; where it begins or ends only one side does, and by
+        # about the same amount. A cut between moving shots still stands out.
         around = [sorted(change(a, b) for a, b in pairwise(side)) for side in (before[-4:], after[:4]) if len(side) > 1]
-        busy = min((side[len(side) // 2] for side in around), default=0.0)
-        why["around"] = round(busy, 4)
-        if len(around) == 2 and step < c.CUT_OVER_NEIGHBOURS * busy:
+        moves = [side[len(side) // 2] for side in around]
+        why["around"] = round(max(moves, default=0.0), 4)
+        steady = len(moves) < 2 or step >= c.CUT_OVER_NEIGHBOURS * min(moves)
+        if not steady or step < c.CUT_OVER_BUSY_SIDE * max(moves, default=0.0):
             return False, why | {"reason": "pan"}
         return True, why
