@@ -87,7 +87,7 @@ def make_stranger(style: int) -> Person:
     strands = cv2.resize(rng.normal(0, 1, (6, width // 3)).astype(np.float32), (width, height))
     colour = np.clip(np.array([34, 46, 66], np.float32) * (1 + 0.22 * strands[..., None]), 0, 255)
     head = np.zeros((height, width), np.uint8)
-    cv2.rectangle(head, (centre[0] - 75, centre[1] + 60), (centre[0] + 75, centre[1] + 250), 255, -1)  # the neck
+    cv2.rectangle(head, (centre[0] - 75, centre[1] + 60), (centre[0] + 75, centre[1] + 212), 255, -1)  # the neck
     colour[head > 0] = (92, 120, 168)
     cv2.ellipse(head, centre, (round(0.46 * unit), round(0.62 * unit)), 0, 0, 360, 255, -1)
     hair = np.zeros_like(head)
@@ -96,7 +96,7 @@ def make_stranger(style: int) -> Person:
     sprite = Sprite.make(
         np.asarray(np.rint(colour), np.uint8), np.asarray(cv2.GaussianBlur(head, (0, 0), 2.0), np.uint8)
     )
-    body, alpha, neck = _paint_body((92, 120, 168), style)
+    body, alpha, neck = _paint_body((92, 120, 168), style, behind=True)
     face = (centre[0] - 0.36 * unit, centre[1] - 0.5 * unit, centre[0] + 0.36 * unit, centre[1] + 0.5 * unit)
     at = (float(centre[0]), face[3] + 0.25 * unit)
     heads = (sprite,) * MOUTH_LEVELS
@@ -133,7 +133,7 @@ def _open_mouth(face: FaceImage, amount: float) -> U8:
     return np.asarray(np.rint(moved * (1 - hole) + inside * hole), np.uint8)
 
 
-def _paint_body(skin: tuple[int, int, int], style: int) -> tuple[U8, U8, tuple[float, float]]:
+def _paint_body(skin: tuple[int, int, int], style: int, *, behind: bool = False) -> tuple[U8, U8, tuple[float, float]]:
     """Neck, shoulders and torso: colours, alpha and the neck point."""
     unit = float(FACE_HEIGHT_PX)
     width, height = round(2.7 * unit), round(7 * unit)
@@ -157,8 +157,8 @@ def _paint_body(skin: tuple[int, int, int], style: int) -> tuple[U8, U8, tuple[f
     arm = np.exp(-(((aside - 0.70) / 0.02) ** 2)) * np.clip((down - 0.75) / 0.5, 0, 1)
     colour *= np.clip(shade - 0.25 * arm, 0.25, 1.2)[..., None]
     colour += rng.normal(0, 2.5, (height, width, 1)).astype(np.float32)
-    # Neckline: a V of skin inside a darker hem.
-    vee = np.abs(xs - cx) / unit + 0.62 * down
+    # Neckline: a V of skin inside a darker hem; from behind a shallow round one.
+    vee = np.abs(xs - cx) / unit + (2.6 if behind else 0.62) * down
     hem = (vee < 0.37) & (down < 0.62) & (down > 0)
     colour[hem] *= 0.72
     neck = ((vee < 0.335) & (down < 0.55) & (down > 0)) | (
