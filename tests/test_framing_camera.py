@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from identity_world import Result, World, drive, keys, still
 
 from dualface_ray.framing import layout_shape
-from dualface_ray.framing.camera import Aim, Camera, CameraShape
+from dualface_ray.framing.aims import Aim, CameraShape
+from dualface_ray.framing.camera import Camera
 from dualface_ray.framing.smooth import smooth
 from dualface_ray.framing.string import taut_string
 from dualface_ray.settings import Settings

@@ -13,39 +13,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dualface_ray.framing import constants as c
+from dualface_ray.framing.aims import Aim, CameraShape, Stretch, ready_for
 from dualface_ray.framing.plan import Rect
 from dualface_ray.framing.smooth import F64, smooth
 from dualface_ray.framing.string import taut_string
 from dualface_ray.settings import Settings
 
-
-@dataclass(frozen=True, slots=True)
-class Aim:
-    """What a tile should show in one frame; ``box`` is None when its person is absent."""
-
-    t_s: float
-    shot: int
-    box: Rect | None
-    union: bool = False
-    """The box holds both persons, who cannot be told apart just now."""
-
-
-@dataclass(frozen=True, slots=True)
-class CameraShape:
-    """What limits every crop: the frame's size in px, the tile's aspect and the range of crop heights."""
-
-    width: float
-    height: float
-    aspect: float
-    least: float
-    most: float
-
-    @staticmethod
-    def of(width: float, height: float, tile_width: int, tile_height: int, max_upscale: float) -> CameraShape:
-        """Limits for a frame and a tile in px."""
-        aspect = tile_width / tile_height
-        most = min(height, width / aspect)
-        return CameraShape(width, height, aspect, min(most, tile_height / max_upscale), most)
+_GRID = np.array([c.STILL_PX, c.STILL_PX, c.STILL_ZOOM])
 
 
 @dataclass(slots=True)
@@ -74,13 +48,14 @@ class Camera:
 
     def __init__(self, shape: CameraShape, settings: Settings, state: CameraState | None = None) -> None:
         self.shape = shape
+        self.all_settings = settings
         self.settings = settings.framing
         self.state = state or CameraState()
 
     def take(self, aims: Sequence[Aim], count: int) -> list[Rect]:
         """Crops of the first ``count`` frames; the aims after them are the known future."""
         rects: list[Rect] = []
-        aims = self._ready_for(aims)
+        aims = ready_for(aims)
         while len(rects) < count:
             at = len(rects)
             shot = aims[at].shot
@@ -91,154 +66,90 @@ class Camera:
             rects += self._block(aims[at:end], take)
         return rects
 
-    # --- one stretch of a shot -------------------------------------------------------------------------------
     def _block(self, aims: Sequence[Aim], take: int) -> list[Rect]:
+        """The first ``take`` crops of a stretch of one shot."""
         s = self.state
+        stretch = Stretch(aims, self.shape, self.all_settings)
+        times = stretch.times
         if s.shot != aims[0].shot or not s.past:
-            self._cut_to(aims)
-        times = [aim.t_s for aim in aims]
-        weights = self._weights(aims)
-        result: tuple[F64, list[list[float]]] | None = None
+            self._cut_to(stretch, aims[0].shot)
+        modes = self._modes(stretch)
+        weights = _weights(stretch)
+        check = take
+        while check < len(times) and times[check] <= times[take - 1] + c.CHECK_S:
+            check += 1
         for speed, tau_s in c.CALM_LEVELS:
-            string = self._string(aims, times, speed)
-            result = self._path(times, string, tau_s, weights), string
-            if self._inside(result[0], aims, take):
+            string = self._string(stretch, modes, speed)
+            path = self._path(times, string, tau_s, weights)
+            path[:take] = np.round(path[:take] / _GRID) * _GRID
+            crops = stretch.rects(path, check)
+            if stretch.inside(crops):
                 break
-        assert result is not None  # noqa: S101 - CALM_LEVELS is not empty
-        path, string = result
-        rects = []
-        for k in range(take):
-            x, y, z = path[k].tolist()
-            x, y = round(x / c.STILL_PX) * c.STILL_PX, round(y / c.STILL_PX) * c.STILL_PX
-            x, y, z, rect = self._crop(x, y, round(z / c.STILL_ZOOM) * c.STILL_ZOOM, aims[k])
-            rects.append(rect)
-            s.past = [*s.past[1:], [x, y, z]]
-            s.past_s = [*s.past_s[1:], times[k]]
-            if aims[k].box is not None:
-                s.face_s = times[k]
+        else:
+            for k in range(take):
+                x, y, z = path[k].tolist()
+                path[k] = stretch.shifted(k, x, y, z)
+            crops = stretch.rects(path, take)
+        s.past = [*s.past, *path[max(0, take - 3) : take].tolist()][-3:]
+        s.past_s = [*s.past_s, *times[:take]][-3:]
         s.string = [axis[take - 1] for axis in string]
         s.last_s = times[take - 1]
-        return rects
+        s.face_s = max([s.face_s, *(t for t, face in zip(times[:take], stretch.has_face, strict=False) if face)])
+        return [(x0, y0, x1, y1) for x0, y0, x1, y1 in crops[:, :take].T.tolist()]
 
-    def _cut_to(self, aims: Sequence[Aim]) -> None:
+    def _cut_to(self, stretch: Stretch, shot: int) -> None:
         """Begin a shot where its first faces are: no move may come from the shot before."""
-        s = self.state
-        heights = sorted(self._zoom(aim) for aim in aims if aim.box is not None)
-        z = heights[len(heights) // 2] if heights else math.log(self.shape.most)
-        first = next((aim for aim in aims if aim.box is not None), None)
-        if first is None:
-            x, y, z = self._wide()
-        else:
-            z0 = self._zoom(first)
-            z = min(max(z, z0 - self._zoom_dead()), z0 + self._zoom_dead())
-            x, y = self._centre(first, z)
-            near = [self._centre(aim, z) for aim in aims if aim.box is not None]
-            dead_x, dead_y = self._dead(first)
-            x = min(max(_middle([p[0] for p in near]), x - dead_x), x + dead_x)
-            y = min(max(_middle([p[1] for p in near]), y - dead_y), y + dead_y)
-            x, y = self._keep(x, y, z)
-        step = aims[1].t_s - aims[0].t_s if len(aims) > 1 else 1 / 30
-        s.shot = aims[0].shot
+        s, times = self.state, stretch.times
+        faces = [k for k, has in enumerate(stretch.has_face) if has]
+        x, y, z = self.shape.wide
+        if faces:
+            first, dead = faces[0], self._zoom_dead()
+            zooms = sorted(stretch.zoom[faces].tolist())
+            own = float(stretch.zoom[first])
+            z = min(max(zooms[len(zooms) // 2], own - dead), own + dead)
+            low_x, low_y, high_x, high_y = stretch.place_walls([z] * len(times))
+            # The middle of what is known, if the first face allows.
+            x = min(max(_middle([0.5 * (low_x[k] + high_x[k]) for k in faces]), low_x[first]), high_x[first])
+            y = min(max(_middle([0.5 * (low_y[k] + high_y[k]) for k in faces]), low_y[first]), high_y[first])
+        step = times[1] - times[0] if len(times) > 1 else 1 / 30
+        s.shot = shot
         s.string = [x, y, z]
         s.past = [[x, y, z]] * 3
-        s.past_s = [aims[0].t_s - k * step for k in (3, 2, 1)]
+        s.past_s = [times[0] - k * step for k in (3, 2, 1)]
         s.last_s = s.past_s[-1]
         s.face_s = -math.inf
 
-    # --- aims ------------------------------------------------------------------------------------------------
-    def _zoom(self, aim: Aim) -> float:
-        """Log of the crop height that shows the aim's box as the settings want."""
-        assert aim.box is not None  # noqa: S101 - callers look first
-        w, h = max(aim.box[2] - aim.box[0], 1.0), max(aim.box[3] - aim.box[1], 1.0)
-        if aim.union:
-            crop = max(h, w / self.shape.aspect) / c.UNION_FILL
-            crop = max(crop, h / self.settings.face_height_share)
-        else:
-            crop = max(h / self.settings.face_height_share, c.MIN_CROP_FACES * w / self.shape.aspect)
-        return math.log(min(max(crop, self.shape.least), self.shape.most))
-
-    def _centre(self, aim: Aim, z: float) -> tuple[float, float]:
-        """Crop centre that puts the aim's box in its place, as far as the frame allows."""
-        return self._keep(*self._place(aim, z), z)
-
-    def _place(self, aim: Aim, z: float) -> tuple[float, float]:
-        """The same without minding the frame."""
-        assert aim.box is not None  # noqa: S101 - callers look first
-        x = 0.5 * (aim.box[0] + aim.box[2])
-        y = 0.5 * (aim.box[1] + aim.box[3])
-        if not aim.union:
-            y += (0.5 - self.settings.head_room_share) * math.exp(z)
-        return x, y
-
-    def _keep(self, x: float, y: float, z: float) -> tuple[float, float]:
-        half_h = 0.5 * min(math.exp(z), self.shape.most)
-        half_w = half_h * self.shape.aspect
-        return (
-            min(max(x, half_w), max(half_w, self.shape.width - half_w)),
-            min(max(y, half_h), max(half_h, self.shape.height - half_h)),
-        )
-
-    def _wide(self) -> tuple[float, float, float]:
-        return 0.5 * self.shape.width, 0.5 * self.shape.height, math.log(self.shape.most)
-
+    # --- string ----------------------------------------------------------------------------------------------
     def _zoom_dead(self) -> float:
         return max(math.log(self.settings.zoom_range), c.ZOOM_DEAD_FLOOR)
 
-    def _dead(self, aim: Aim) -> tuple[float, float]:
-        assert aim.box is not None  # noqa: S101 - callers look first
-        dead = self.settings.dead_zone_share * (aim.box[2] - aim.box[0])
-        return dead, dead * c.VERTICAL_DEAD
-
-    # --- string and path -------------------------------------------------------------------------------------
-    def _string(self, aims: Sequence[Aim], times: Sequence[float], speed: float) -> list[list[float]]:
+    def _string(self, stretch: Stretch, modes: Sequence[str], speed: float) -> list[list[float]]:
         """The taut string of x, y and log height over the known future."""
-        s, shape = self.state, self.shape
-        modes = self._modes(aims)
-        wide = self._wide()
-        infinite = math.inf
-        low, high = [], []
-        dead = self._zoom_dead()
-        for aim, mode in zip(aims, modes, strict=True):
-            if mode == "face":
-                z = self._zoom(aim)
-                low.append(max(z - dead, math.log(shape.least)))
-                high.append(min(z + dead, wide[2]))
-            elif mode == "wide":
-                low.append(wide[2] - 1e-3)
-                high.append(wide[2])
-            else:
-                low.append(-infinite)
-                high.append(infinite)
-        zs = self._strung(2, modes, times, low, high, c.ZOOM_RATE * speed)
-        walls: tuple[list[float], list[float], list[float], list[float]] = ([], [], [], [])
-        for aim, mode, z in zip(aims, modes, zs, strict=True):
-            if mode == "face":
-                x, y = self._place(aim, z)
-                dx, dy = self._dead(aim)
-                for k, value in enumerate((*self._keep(x - dx, y - dy, z), *self._keep(x + dx, y + dy, z))):
-                    walls[k].append(value)
-            elif mode == "wide":
-                for k, value in enumerate((wide[0] - 1.0, wide[1] - 1.0, wide[0] + 1.0, wide[1] + 1.0)):
-                    walls[k].append(value)
-            else:
-                for k, value in enumerate((-infinite, -infinite, infinite, infinite)):
-                    walls[k].append(value)
-        limit = self.settings.max_speed_share * speed * math.exp(s.string[2])
-        xs = self._strung(0, modes, times, walls[0], walls[2], limit)
-        ys = self._strung(1, modes, times, walls[1], walls[3], limit)
-        return [xs, ys, zs]
+        wide = self.shape.wide
+        low, high = stretch.zoom_walls(self._zoom_dead())
+        if not stretch.complete:
+            _rewall(modes, low, high, wide[2] - 1e-3, wide[2])
+        zs = self._strung(2, stretch, modes, low, high, c.ZOOM_RATE * speed)
+        walls = stretch.place_walls(zs)
+        if not stretch.complete:
+            for axis in (0, 1):
+                _rewall(modes, walls[axis], walls[axis + 2], wide[axis] - 1.0, wide[axis] + 1.0)
+        limit = self.settings.max_speed_share * speed * math.exp(self.state.string[2])
+        return [*(self._strung(k, stretch, modes, walls[k], walls[k + 2], limit) for k in (0, 1)), zs]
 
     def _strung(
         self,
         axis: int,
+        stretch: Stretch,
         modes: Sequence[str],
-        times: Sequence[float],
         low: Sequence[float],
         high: Sequence[float],
         speed: float,
     ) -> list[float]:
         """Taut strings between the stretches of ``hold``, in which the string stands still."""
-        value, at_s = self.state.string[axis], self.state.last_s
+        value, at_s, times = self.state.string[axis], self.state.last_s, stretch.times
+        if stretch.complete:
+            return taut_string(value, at_s, times, low, high, speed)
         path: list[float] = []
         while len(path) < len(modes):
             i = k = len(path)
@@ -249,50 +160,22 @@ class Camera:
             value, at_s = path[-1], times[k - 1]
         return path
 
-    def _modes(self, aims: Sequence[Aim]) -> list[str]:
+    def _modes(self, stretch: Stretch) -> list[str]:
         """face, hold, wide, or free (the approach to somebody who comes back) for each frame."""
+        if stretch.complete:
+            return ["face"] * len(stretch.times)
         modes: list[str] = []
         face_s = self.state.face_s
-        for aim in aims:
-            if aim.box is not None:
-                face_s = aim.t_s
-                modes.append("face")
-            else:
-                modes.append("wide" if aim.t_s - face_s > self.settings.absent_hold_s else "hold")
+        for t_s, face in zip(stretch.times, stretch.has_face, strict=True):
+            face_s = t_s if face else face_s
+            modes.append("face" if face else "wide" if t_s - face_s > self.settings.absent_hold_s else "hold")
         back_s = math.inf
-        for k in range(len(aims) - 1, -1, -1):
+        for k in range(len(modes) - 1, -1, -1):
             if modes[k] == "face":
-                back_s = aims[k].t_s
-            elif back_s - aims[k].t_s < c.RETURN_LEAD_S:
+                back_s = stretch.times[k]
+            elif back_s - stretch.times[k] < c.RETURN_LEAD_S:
                 modes[k] = "free"
         return modes
-
-    @staticmethod
-    def _ready_for(aims: Sequence[Aim]) -> list[Aim]:
-        """The aims, with the first box after an absence valid ENTRY_LEAD_S earlier: the camera is there in time."""
-        ready = list(aims)
-        for k in range(len(aims) - 2, -1, -1):
-            box, later = ready[k].box, ready[k + 1]
-            if box is None and later.box is not None and aims[k].shot == later.shot:
-                first = next(aim for aim in aims[k + 1 :] if aim.box is not None)
-                if first.t_s - aims[k].t_s <= c.ENTRY_LEAD_S:
-                    ready[k] = Aim(aims[k].t_s, aims[k].shot, later.box, later.union)
-        return ready
-
-    @staticmethod
-    def _weights(aims: Sequence[Aim]) -> list[float] | None:
-        """How much the string counts: hardly at all on the way to somebody who comes back; None = 1 everywhere."""
-        faces = [k for k, aim in enumerate(aims) if aim.box is not None]
-        if not faces or (len(faces) == faces[-1] - faces[0] + 1 and faces[0] == 0):
-            return None
-        weights = [1.0] * len(aims)
-        back = len(aims)
-        for k in range(faces[-1], -1, -1):
-            if aims[k].box is not None:
-                back = k
-            elif aims[back].t_s - aims[k].t_s < c.RETURN_LEAD_S:
-                weights[k] = c.RETURN_WEIGHT
-        return weights
 
     def _path(
         self, times: Sequence[float], string: list[list[float]], tau_s: float, weights: Sequence[float] | None
@@ -309,61 +192,29 @@ class Camera:
         path = smooth(s.past_s, np.array(s.past), [*times, *later], values, tau_s, padded)
         return path[:count]
 
-    # --- rectangles ------------------------------------------------------------------------------------------
-    def _inside(self, path: F64, aims: Sequence[Aim], take: int) -> bool:
-        """Whether every face of the frames to give out, and a little beyond, is inside its crop."""
-        until_s = aims[take - 1].t_s + c.CHECK_S
-        for (x, y, z), aim in zip(path.tolist(), aims, strict=True):
-            if aim.t_s > until_s:
-                break
-            face = self._face(aim)
-            if face is None:
-                continue
-            rect = self._rect(x, y, z)
-            if face[0] < rect[0] or face[1] < rect[1] or face[2] > rect[2] or face[3] > rect[3]:
-                return False
-        return True
 
-    def _face(self, aim: Aim) -> Rect | None:
-        """The part of the aim's box inside the frame with a little air around it; None when hardly any is."""
-        if aim.box is None:
-            return None
-        air_x = c.FACE_MARGIN * (aim.box[2] - aim.box[0])
-        air_y = c.FACE_MARGIN * (aim.box[3] - aim.box[1])
-        x0, y0 = max(0.0, aim.box[0] - air_x), max(0.0, aim.box[1] - air_y)
-        x1, y1 = min(self.shape.width, aim.box[2] + air_x), min(self.shape.height, aim.box[3] + air_y)
-        whole = (aim.box[2] - aim.box[0]) * (aim.box[3] - aim.box[1])
-        if x1 <= x0 or y1 <= y0 or (x1 - x0) * (y1 - y0) < c.LEAST_VISIBLE * whole:
-            return None
-        return x0, y0, x1, y1
+def _rewall(modes: Sequence[str], low: list[float], high: list[float], wide_low: float, wide_high: float) -> None:
+    """Walls of the frames without a face: the wide shot, or none."""
+    for k, mode in enumerate(modes):
+        if mode == "wide":
+            low[k], high[k] = wide_low, wide_high
+        elif mode != "face":
+            low[k], high[k] = -math.inf, math.inf
 
-    def _rect(self, x: float, y: float, z: float) -> Rect:
-        shape = self.shape
-        h = min(max(math.exp(z), shape.least), shape.most)
-        w = min(h * shape.aspect, shape.width)
-        x0 = min(max(x - 0.5 * w, 0.0), shape.width - w)
-        y0 = min(max(y - 0.5 * h, 0.0), shape.height - h)
-        return x0, y0, min(x0 + w, shape.width), min(y0 + h, shape.height)
 
-    def _crop(self, x: float, y: float, z: float, aim: Aim) -> tuple[float, float, float, Rect]:
-        """The final rectangle: inside the frame, and shifted by the least that keeps the face in it."""
-        z = min(max(z, math.log(self.shape.least)), math.log(self.shape.most))
-        face = self._face(aim)
-        if face is not None:
-            need = max(face[3] - face[1], (face[2] - face[0]) / self.shape.aspect)
-            z = max(z, math.log(min(max(need, self.shape.least), self.shape.most)))
-            half_h = 0.5 * math.exp(z)
-            half_w = half_h * self.shape.aspect
-            if face[2] - face[0] <= 2 * half_w:
-                x = min(max(x, face[2] - half_w), face[0] + half_w)
-            else:
-                x = 0.5 * (face[0] + face[2])
-            if face[3] - face[1] <= 2 * half_h:
-                y = min(max(y, face[3] - half_h), face[1] + half_h)
-            else:
-                y = 0.5 * (face[1] + face[3])
-        x, y = self._keep(x, y, z)
-        return x, y, z, self._rect(x, y, z)
+def _weights(stretch: Stretch) -> list[float] | None:
+    """How much the string counts: hardly at all on the way to somebody who comes back; None = 1 everywhere."""
+    if stretch.complete:
+        return None
+    weights = [1.0] * len(stretch.times)
+    back_s, lead = math.inf, False
+    for k in range(len(weights) - 1, -1, -1):
+        if stretch.has_face[k]:
+            back_s = stretch.times[k]
+        elif back_s - stretch.times[k] < c.RETURN_LEAD_S:
+            weights[k] = c.RETURN_WEIGHT
+            lead = True
+    return weights if lead else None
 
 
 def _middle(values: Sequence[float]) -> float:

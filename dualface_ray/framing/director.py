@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from dualface_ray.errors import ProtocolError
 from dualface_ray.frames import Answer, Ask, Detections, FaceCrop, Faces, StreamInfo
 from dualface_ray.framing import constants as c
-from dualface_ray.framing.camera import Aim, Camera, CameraShape, CameraState
+from dualface_ray.framing.aims import Aim, CameraShape
+from dualface_ray.framing.camera import Camera, CameraState
 from dualface_ray.framing.layout import LayoutShape, layout_shape
 from dualface_ray.framing.plan import CanvasPlan, FramePlan, Rect, TilePlan
 from dualface_ray.identity import (
