@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dualface_ray.bench.recorded import RecordedRun, record, replay
+from dualface_ray.bench.recorded import RecordedRun, record
+from dualface_ray.bench.replaying import replay
 from dualface_ray.bench.scoring import Claim, claims_of, identities, iou, score
 from dualface_ray.demo import SCENES, SceneTruth, TruthFace, TruthFrame, load_faces, render
 from dualface_ray.errors import InputError

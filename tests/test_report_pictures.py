@@ -28,7 +28,7 @@ from dualface_ray.report import (
     read_tracks,
     timeline,
 )
-from dualface_ray.report.pictures import COLOURS
+from dualface_ray.report.marks import COLOURS
 from tests.media_maker import Audio, Clip, video_pts
 
 BOX_A: Box = (40.0, 60.0, 100.0, 140.0)

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dualface_ray.bench.cpu import CpuBench, run_cpu_bench
-    from dualface_ray.bench.identity import IdentityBench, run_identity_bench
+    from dualface_ray.bench.identity import run_identity_bench
+    from dualface_ray.bench.scoreboard import IdentityBench
 
 __all__ = ["CpuBench", "IdentityBench", "run_cpu_bench", "run_identity_bench"]
 
 _HOMES = {
     "CpuBench": "cpu",
-    "IdentityBench": "identity",
+    "IdentityBench": "scoreboard",
     "run_cpu_bench": "cpu",
     "run_identity_bench": "identity",
 }

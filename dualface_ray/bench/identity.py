@@ -10,20 +10,19 @@ The split ``test`` uses faces and seeds that tuning never sees. Run it with
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import hashlib
 import json
-import statistics
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from dualface_ray.bench import peers
 from dualface_ray.bench.portraits import SEEDS, SPLITS, cast
-from dualface_ray.bench.recorded import RecordedRun, record, replay
-from dualface_ray.bench.scoring import Identities, SceneScore, identities, score
+from dualface_ray.bench.recorded import RecordedRun, record
+from dualface_ray.bench.replaying import replay
+from dualface_ray.bench.scoreboard import IdentityBench, SceneResult
+from dualface_ray.bench.scoring import identities, score
 from dualface_ray.demo import SCENES, FaceImage, SceneTruth, render, truth_path
 from dualface_ray.errors import DualfaceError, InputError, SettingsError
 from dualface_ray.media import write_atomic
@@ -41,95 +40,6 @@ _SEES = (
     ),
 )
 """Source code that decides what a recorded run holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class SceneResult:
-    """One scene and seed: our figures, and those of each peer that can run here."""
-
-    scene: str
-    seed: int
-    ours: SceneScore
-    others: dict[str, Identities]
-
-
-@dataclass(frozen=True, slots=True)
-class IdentityBench:
-    """The whole table."""
-
-    split: str
-    results: tuple[SceneResult, ...]
-
-    @property
-    def mean_idf1(self) -> float:
-        """Over all scenes and seeds."""
-        return statistics.mean(r.ours.idf1 for r in self.results)
-
-    @property
-    def worst_idf1(self) -> float:
-        """Of the worst scene."""
-        return min(r.ours.idf1 for r in self.results)
-
-    def header(self) -> list[str]:
-        """Names of the columns of ``rows``."""
-        names = sorted({name for r in self.results for name in r.others})
-        ours = ["scene", "seed", "IDF1", "switches", "wrong", "missed %", "inside %", "centre", "jitter", "det/s"]
-        return [*ours, "embeds", "us/frame", *(f"{name} IDF1/sw" for name in names)]
-
-    def rows(self) -> list[list[str]]:
-        """One row per scene and seed, then all of them: means, sums of counts, the largest jitter."""
-        names = sorted({name for r in self.results for name in r.others})
-        rows = [
-            [r.scene, str(r.seed), *_cells(r.ours), *(_peer(r.others.get(name)) for name in names)]
-            for r in self.results
-        ]
-        total = SceneScore(
-            self.mean_idf1,
-            sum(r.ours.switches for r in self.results),
-            sum(r.ours.wrong_frames for r in self.results),
-            statistics.mean(r.ours.missed_share for r in self.results),
-            statistics.mean(r.ours.inside_share for r in self.results),
-            statistics.mean(r.ours.centre_error for r in self.results),
-            max(r.ours.jitter_p95 for r in self.results),
-            statistics.mean(r.ours.detect_hz for r in self.results),
-            sum(r.ours.embeds for r in self.results),
-            statistics.mean(r.ours.director_us for r in self.results),
-        )
-        means = []
-        for name in names:
-            known = [r.others[name] for r in self.results if name in r.others]
-            idf1, switches = (statistics.mean(v) for v in zip(*((k.idf1, k.switches) for k in known), strict=True))
-            means.append(f"{idf1:.3f}/{switches:.1f}")
-        return [*rows, ["all", "", *_cells(total), *means]]
-
-    def text(self) -> str:
-        """The table with aligned columns."""
-        table = [self.header(), *self.rows()]
-        widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
-        lines = [
-            "  ".join(
-                cell.rjust(w) if k else cell.ljust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in table
-        ]
-        return "\n".join(line.rstrip() for line in lines) + "\n"
-
-    def to_json(self) -> bytes:
-        """All figures as JSON."""
-        plain = {"split": self.split, "results": [dataclasses.asdict(r) for r in self.results]}
-        return json.dumps(plain, indent=1).encode() + b"\n"
-
-
-def _cells(s: SceneScore) -> list[str]:
-    return [
-        f"{s.idf1:.4f}", str(s.switches), str(s.wrong_frames), f"{100 * s.missed_share:.2f}",
-        f"{100 * s.inside_share:.2f}", f"{s.centre_error:.3f}", f"{s.jitter_p95:.3f}", f"{s.detect_hz:.1f}",
-        str(s.embeds), f"{s.director_us:.0f}",
-    ]  # fmt: skip
-
-
-def _peer(result: Identities | None) -> str:
-    return "-" if result is None else f"{result.idf1:.3f}/{result.switches}"
 
 
 def run_identity_bench(

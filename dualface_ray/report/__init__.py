@@ -31,7 +31,8 @@ from dualface_ray.report.tracks import Tracks, TracksHeader, TracksWriter, read_
 
 if TYPE_CHECKING:
     from dualface_ray.report.overlaid import overlay
-    from dualface_ray.report.pictures import contact_sheet, timeline
+    from dualface_ray.report.sheets import contact_sheet
+    from dualface_ray.report.timelines import timeline
 
 __all__ = [
     "RESULT_VERSION",
@@ -65,7 +66,7 @@ __all__ = [
     "write_failure",
 ]
 
-_PICTURES = {"contact_sheet": "pictures", "overlay": "overlaid", "timeline": "pictures"}
+_PICTURES = {"contact_sheet": "sheets", "overlay": "overlaid", "timeline": "timelines"}
 
 
 def __getattr__(name: str) -> Any:

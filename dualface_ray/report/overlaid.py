@@ -10,7 +10,7 @@ from dualface_ray.backends.pyav import SegmentWriter, assemble
 from dualface_ray.framing import CanvasPlan, TilePlan
 from dualface_ray.media import EncodeSession, EncodeSpec, Packet
 from dualface_ray.report.footage import Footage
-from dualface_ray.report.pictures import mark_frame
+from dualface_ray.report.marks import mark_frame
 from dualface_ray.report.tracks import Tracks
 from dualface_ray.settings import Settings
 
