@@ -9,13 +9,14 @@ Pure: the same facts give the same tracks, bit for bit. May not know pixels, fil
 from __future__ import annotations
 
 from dualface_ray.identity.gallery import Person
+from dualface_ray.identity.knots import Frame, Knot
 from dualface_ray.identity.motion import Motion
 from dualface_ray.identity.plain import decode, encode
-from dualface_ray.identity.resolve import Frame, Knot
+from dualface_ray.identity.probing import Probe
 from dualface_ray.identity.session import IdentitySession, IdentityState, Progress
 from dualface_ray.identity.shots import ShotCutter
 from dualface_ray.identity.sights import Sight, Track
-from dualface_ray.identity.tracker import Crossing, Probe, Tracker
+from dualface_ray.identity.tracker import Crossing, Tracker
 from dualface_ray.identity.tracks import (
     PERSONS,
     Box,

@@ -64,6 +64,13 @@ class Motion:
             p_h=c.SIZE_MEASURE**2,
         )
 
+    def copy(self) -> Motion:
+        """The same state, on its own from now on."""
+        return Motion(
+            self.t_s, self.x, self.y, self.log_h, self.aspect,
+            self.vx, self.vy, self.p_xx, self.p_xv, self.p_vv, self.p_h,
+        )  # fmt: skip
+
     @property
     def width(self) -> float:
         """Width of the box in pixels."""

@@ -43,7 +43,7 @@ def spacing_wanted(tracks: Sequence[Track], faces: Sequence[Sight], t_s: float, 
         box, last = faces[j].box, track.last
         boxes.append(box)
         dt = t_s - last.t_s
-        if track.missed_from >= 0:
+        if track.missed_from >= 0 and dt > c.INTERPOLATE_S:
             want(c.CHANGE_SPACING_S, "back")
         moved = gap_widths(last.box, box)
         missed = gap_widths(track.motion.box_at(t_s), box)

@@ -17,10 +17,13 @@ from enum import Enum
 from dualface_ray.errors import ProtocolError
 from dualface_ray.frames import Answer, Ask, Detections, Faces, FrameFlag, StreamInfo
 from dualface_ray.identity import constants as c
+from dualface_ray.identity.knots import Frame, Knot
+from dualface_ray.identity.naming import decide, replace_owners
+from dualface_ray.identity.probing import Probe, probes_wanted, take_embedding
 from dualface_ray.identity.refine import between, spacing_wanted
-from dualface_ray.identity.resolve import Frame, Knot, resolve
+from dualface_ray.identity.resolve import resolve
 from dualface_ray.identity.shots import ShotCutter
-from dualface_ray.identity.tracker import Probe, Tracker
+from dualface_ray.identity.tracker import Tracker
 from dualface_ray.identity.tracks import PERSONS, FrameFact, IdentityEvent, TrackedFrame
 from dualface_ray.settings import Settings
 
@@ -166,7 +169,7 @@ class IdentitySession:
                 raise ProtocolError(f"{len(answer.embeddings)} embeddings for {len(s.probes)} faces", where=where)
             s.open_embed = -1
             for probe, embedding in zip(s.probes, answer.embeddings, strict=True):
-                s.tracker.take_embedding(probe, embedding)
+                take_embedding(s.tracker, probe, embedding)
             s.probes = []
 
     def finish(self) -> None:
@@ -276,9 +279,9 @@ class IdentitySession:
         s = self.state
         may_probe = may_probe and self.settings.identity.reid != "off"
         deadline = self.due() if s.settled else s.shown
-        asked = s.tracker.decide(self.settings, deadline, may_probe)
+        asked = decide(s.tracker, self.settings, deadline, may_probe)
         if may_probe:
-            s.probes = s.tracker.probes_wanted(asked, s.shown, self.settings)
+            s.probes = probes_wanted(s.tracker, asked, s.shown, self.settings)
             if s.probes:
                 s.deciding = True
                 s.open_embed = s.next_ask
@@ -286,8 +289,8 @@ class IdentitySession:
                 s.asked_faces += len(s.probes)
                 return Ask(s.open_embed, embed=tuple(p.crop for p in s.probes))
             if asked:
-                s.tracker.decide(self.settings, deadline, may_probe=False)
-        s.tracker.replace(self.settings)
+                decide(s.tracker, self.settings, deadline, may_probe=False)
+        replace_owners(s.tracker, self.settings)
         return None
 
     # --- questions -------------------------------------------------------------------------------------------

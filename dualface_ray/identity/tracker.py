@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from dualface_ray.frames import F32, FaceCrop, Faces
+from dualface_ray.frames import Faces
 from dualface_ray.identity import constants as c
 from dualface_ray.identity.assign import assign
-from dualface_ray.identity.gallery import Person, embedding_distance
-from dualface_ray.identity.labels import Verdict, judge, principal_order
+from dualface_ray.identity.gallery import Person
 from dualface_ray.identity.motion import Motion, gap_widths, iou
 from dualface_ray.identity.sights import OTHER, Sight, Track
-from dualface_ray.identity.tracks import PERSONS, Box, IdentityEvent
+from dualface_ray.identity.tracks import PERSONS, IdentityEvent
 from dualface_ray.settings import Settings
 
 
@@ -38,15 +37,6 @@ class Crossing:
     """Further faces that took part."""
     resolved: int = -1
     """Frame whose faces decided it; -1 = open."""
-
-
-@dataclass(slots=True)
-class Probe:
-    """A face to embed and what the embedding is for: a person's gallery, or a track in question."""
-
-    crop: FaceCrop
-    person: str
-    track_id: int
 
 
 @dataclass(slots=True)
@@ -110,7 +100,7 @@ class Tracker:
         self.crossings.clear()
         self.shot += 1
         self.shot_start = frame
-        self._event(frame, "cut", "", detail)
+        self.note(frame, "cut", "", detail)
 
     def step(self, frame: int, t_s: float, faces: Sequence[Sight], settings: Settings) -> None:
         """Take the faces of the next examined frame in."""
@@ -124,7 +114,7 @@ class Tracker:
         if result.margin < c.AMBIGUOUS_MARGIN:
             self._doubt(tracks)
         emerging = any(crossing.resolved < 0 for crossing in self.crossings)
-        hidden = self._somebody_hidden()
+        hidden = self.somebody_hidden()
         for i, track in enumerate(tracks):
             in_crossing = track.origin == "crossing" and not track.person
             limit = c.EMERGING_MARGIN if emerging and in_crossing else c.AMBIGUOUS_MARGIN
@@ -165,17 +155,18 @@ class Tracker:
     def _see(self, track: Track, face: Sight) -> None:
         track.see(face)
         if track.person in self.persons:
-            self._seen(self.persons[track.person], track, face)
+            self.seen(self.persons[track.person], track, face)
 
-    def _seen(self, person: Person, track: Track, face: Sight) -> None:
+    def seen(self, person: Person, track: Track, face: Sight) -> None:
+        """A person's track has a new sight (or a track has just been named)."""
         gone = face.t_s - person.last_s
         if person.known and not person.present:
-            self._event(face.frame, "entered", person.name, {"after_s": round(gone, 3)})
+            self.note(face.frame, "entered", person.name, {"after_s": round(gone, 3)})
         person.known = person.present = True
         if 0 < gone < c.INTERPOLATE_S:
             person.seen_s += gone
         person.last_s, person.last_shot, person.left_over = face.t_s, track.shot, ""
-        person.motion = replace(track.motion)
+        person.motion = track.motion.copy()
         person.remember(face)
 
     def _begin(self, face: Sight, origin: str, before: int) -> None:
@@ -243,7 +234,7 @@ class Tracker:
                 return
         sides = tuple(self._side(name) for name in names)
         self.crossings.append(Crossing(self.frame, self.t_s, names, sides, strangers))
-        self._event(self.frame, "occluded", "".join(names), {"reason": "faces overlap"})
+        self.note(self.frame, "occluded", "".join(names), {"reason": "faces overlap"})
 
     def _side(self, name: str) -> float:
         motion = self.persons[name].motion
@@ -267,7 +258,7 @@ class Tracker:
             gone = self.t_s - person.last_s
             if person.left_over or gone > settings.identity.max_predict_s:
                 person.present = False
-                self._event(self.frame, "left", person.name, {"over": person.left_over, "unseen_s": round(gone, 3)})
+                self.note(self.frame, "left", person.name, {"over": person.left_over, "unseen_s": round(gone, 3)})
         for crossing in self.crossings:
             pending = any(t.origin == "crossing" and not t.person and not t.closed for t in self.tracks)
             if crossing.resolved < 0 and self.t_s - crossing.start_s > settings.identity.max_predict_s and not pending:
@@ -297,215 +288,10 @@ class Tracker:
         busy = {t.person for t in self.tracks if not t.closed}
         return [p for p in self.persons.values() if p.known and p.name not in busy]
 
-    def decide(self, settings: Settings, deadline: int, may_probe: bool) -> list[Track]:
-        """Name what can be named; return the tracks that only embeddings can settle.
-
-        Args:
-            settings: thresholds.
-            deadline: tracks born at or before this frame are about to be shown.
-            may_probe: embeddings may still be asked for at this frame.
-        """
-        self._give_second_chances()
-        waiting = self.undecided()
-        if not waiting:
-            return []
-        free = self.free()
-        asked: list[Track] = []
-        if free:
-            verdicts = judge(waiting, free, settings, self.t_s, self.strangers_seen)
-            for track, verdict in zip(waiting, verdicts, strict=True):
-                if self._settle(track, verdict, settings, deadline, may_probe):
-                    asked.append(track)
-        if asked:
-            # Two faces for two people: whom the better one shows tells who the other one is.
-            return asked if len(waiting) > len(free) or len(asked) < 2 else [max(asked, key=_clarity)]
-        if not self.free() and all(p.known for p in self.persons.values()):
-            for track in self.undecided():
-                if track.hits >= c.MIN_HITS:
-                    self._name(track, OTHER, "both persons are elsewhere", None)
-                else:
-                    track.guess = OTHER
-        elif not all(p.known for p in self.persons.values()):
-            self._give_places(deadline)
-        free_names = {p.name for p in self.free()} | {p.name for p in self.persons.values() if not p.known}
-        for track in self.undecided():
-            if track.guess in self.persons and track.guess not in free_names:
-                track.guess = OTHER
-        return []
-
-    def _settle(self, track: Track, verdict: Verdict, settings: Settings, deadline: int, may_probe: bool) -> bool:
-        """Decide, guess or return True for "ask"."""
-        track.guess = verdict.label
-        urgent = track.born <= deadline
-        ready = track.hits >= c.MIN_HITS or urgent
-        reid = settings.identity.reid
-        hidden = track.origin == "crossing" and self._somebody_hidden()
-        enough = verdict.margin >= settings.identity.decide_margin
-        fresh = self.t_s - track.probed_s >= c.PROBE_EVERY_S
-        if reid != "off" and ready and may_probe and fresh and track.probe_rounds < c.PROBE_ROUNDS:
-            must = reid == "always" and track.probe_rounds == 0
-            unsure = not enough and (not hidden or urgent)
-            if must or unsure or (enough and hidden and track.probe_rounds == 0 and urgent):
-                return True
-        if hidden and not track.probes and reid != "off":
-            enough = False  # one visible face of two: the descriptor may show the other one's shirt
-        old = self.t_s - track.born_s > c.MAX_DOUBT_S
-        if (enough and ready) or old:
-            if verdict.label == OTHER and not all(p.known for p in self.persons.values()):
-                return False  # not one of the known: perhaps the other place's owner
-            self._name(track, verdict.label, "evidence" if enough else "best guess", verdict)
-        return False
-
-    def _somebody_hidden(self) -> bool:
+    def somebody_hidden(self) -> bool:
         """Whether fewer faces have come out of an open crossing than went in."""
         out = sum(1 for t in self.undecided() if t.origin == "crossing")
         return any(x.resolved < 0 and out < len(x.persons) + x.strangers for x in self.crossings)
-
-    def _give_places(self, deadline: int) -> None:
-        """Places that nobody had yet: the principal faces take them, left first."""
-        open_names = [p.name for p in self.persons.values() if not p.known]
-        waiting = [t for t in self.undecided() if t.guess not in self.persons or not self.persons[t.guess].known]
-        due = [t for t in waiting if t.born <= deadline]
-        if not due:
-            for track, name in zip(
-                sorted(principal_order(waiting)[:2], key=lambda t: t.first_x), open_names, strict=False
-            ):
-                track.guess = name
-            return
-        steady = [t for t in waiting if t.hits >= c.MIN_HITS] or due
-        chosen = principal_order(steady)[: len(open_names)]
-        for track, name in zip(sorted(chosen, key=lambda t: t.first_x), open_names, strict=False):
-            self._name(track, name, "first seen", None)
-
-    def _give_second_chances(self) -> None:
-        """While somebody is missing, a long-standing bystander may be that person after all."""
-        if not self.free():
-            return
-        for track in self.tracks:
-            if track.closed or track.person != OTHER or track.rechecks >= c.RECHECKS:
-                continue
-            if self.t_s - track.checked_s >= c.RECHECK_S:
-                track.person, track.guess = "", OTHER
-                track.rechecks += 1
-                track.probe_rounds = 0
-
-    def _name(self, track: Track, label: str, reason: str, verdict: Verdict | None) -> None:
-        track.person = track.guess = label
-        track.checked_s = self.t_s
-        if label == OTHER:
-            self.strangers_seen = True
-            return
-        person = self.persons[label]
-        detail: dict[str, float | str] = {"reason": reason}
-        if verdict is not None:
-            detail["margin"] = round(min(verdict.margin, 99.0), 2)
-            if verdict.evidence.look >= 0:
-                detail["descriptor_distance"] = round(verdict.evidence.look, 4)
-            if verdict.evidence.embedding >= 0:
-                detail["embedding_distance"] = round(verdict.evidence.embedding, 4)
-        was_known = person.known
-        if was_known:
-            self._event(track.born, "re-identified", label, detail | {"after": track.origin})
-        else:
-            self._event(track.born, "entered", label, detail)
-            person.present = True
-        self._seen(person, track, track.last)
-        for sight in track.sights:
-            person.remember(sight)
-        if track.probes and verdict is not None and verdict.margin >= 3.0:
-            for probe in track.probes[:1]:
-                person.enrol(probe, self.t_s)
-        self._resolve(track)
-
-    def _resolve(self, track: Track) -> None:
-        for crossing in self.crossings:
-            if crossing.resolved >= 0 or track.person not in crossing.persons or track.origin != "crossing":
-                continue
-            crossing.resolved = track.born
-            before = crossing.sides[crossing.persons.index(track.person)]
-            moved = (track.first_x - before) / max(track.motion.width, 1e-6)
-            self._event(track.born, "crossed", "".join(crossing.persons), {"moved_widths": round(moved, 2)})
-
-    def replace(self, settings: Settings) -> None:
-        """Give a place to a long-standing third face when its owner was a picture, or a guest who is long gone."""
-        strangers = [t for t in self.live() if t.person == OTHER and not t.is_static and t.missed_from < 0]
-        for person in self.persons.values():
-            mine = next((t for t in self.tracks if not t.closed and t.person == person.name), None)
-            for track in strangers:
-                dwell = self.t_s - track.born_s
-                still = mine is not None and mine.is_static and dwell > c.PLACE_DWELL_S + c.STATIC_S
-                gone = mine is None and self.t_s - person.last_s > settings.identity.replace_after_s
-                if still or (gone and dwell > person.seen_s and dwell > c.PLACE_DWELL_S):
-                    if mine is not None:
-                        mine.person = OTHER
-                    self.persons[person.name] = Person(person.name)
-                    self._event(self.frame, "replaced", person.name, {"reason": "a picture" if still else "long gone"})
-                    self._name(track, person.name, "replaced", None)
-                    strangers.remove(track)
-                    break
-
-    # --- embeddings ------------------------------------------------------------------------------------------
-    def probes_wanted(self, asked: Sequence[Track], after: int, settings: Settings) -> list[Probe]:
-        """Faces to embed from frames later than ``after``: the tracks in question, and galleries about to be needed."""
-        if settings.identity.reid == "off":
-            return []
-        wanted: list[Probe] = []
-        for track in asked:
-            best = self._best(track, after, c.PROBE_FACES, any_sight=True)
-            wanted += [Probe(_crop(sight), "", track.track_id) for sight in best]
-            track.probe_rounds += 1
-            track.probed_s = self.t_s
-        for person in self.persons.values():
-            if not person.known or not self._in_danger(person, bool(asked), settings):
-                continue
-            if self.t_s - person.enrolled_s < c.GALLERY_REFRESH_S:
-                continue
-            for track in reversed(self.tracks):
-                if track.person != person.name:
-                    continue
-                best = self._best(track, after, c.ENROL_FACES, any_sight=False)
-                wanted += [Probe(_crop(sight), person.name, -1) for sight in best]
-                if best:
-                    person.enrolled_s = self.t_s
-                    break
-        return wanted
-
-    def _in_danger(self, person: Person, asked: bool, settings: Settings) -> bool:
-        """Whether this person may soon have to be recognised: lost, met, cut away, or somebody is in question."""
-        if settings.identity.reid == "always" or asked:
-            return True
-        mine = next((t for t in self.tracks if not t.closed and t.person == person.name), None)
-        return mine is None or mine.missed_from >= 0
-
-    def _best(self, track: Track, after: int, count: int, any_sight: bool) -> list[Sight]:
-        sights = [
-            s
-            for s in track.sights
-            if s.frame > after
-            and (any_sight or (s.clean and s.score >= c.MIN_EMBED_SCORE))
-            and s.box[3] - s.box[1] >= c.MIN_EMBED_HEIGHT_PX
-            and s.landmarks.shape == (5, 2)
-        ]
-        if not any_sight:  # what was seen just before the trouble may already be somebody else
-            sights = [s for s in sights if self.t_s - s.t_s >= c.ENROL_AGE_S] or sights
-        sights.sort(key=lambda s: (s.clean, s.score * (s.box[3] - s.box[1]), s.frame), reverse=True)
-        return sights[:count]
-
-    def take_embedding(self, probe: Probe, embedding: F32) -> None:
-        """One answer to ``probes_wanted``."""
-        norm = float(np.sqrt(embedding @ embedding))
-        if not norm > 0 or not math.isfinite(norm):
-            return
-        unit = np.asarray(embedding / np.float32(norm), np.float32)
-        if probe.person:
-            person = self.persons[probe.person]
-            far = embedding_distance([unit], person.embeddings)
-            if far is None or far < self.same_face:
-                person.enrol(unit, self.t_s)
-            return
-        for track in self.tracks:
-            if track.track_id == probe.track_id:
-                track.probes.append(unit)
 
     # --- the end of a window ---------------------------------------------------------------------------------
     def forget(self, shown: int) -> None:
@@ -522,7 +308,8 @@ class Tracker:
         self.events = []
         return events
 
-    def _event(self, frame: int, kind: str, person: str, detail: dict[str, float | str]) -> None:
+    def note(self, frame: int, kind: str, person: str, detail: dict[str, float | str]) -> None:
+        """Say why something was decided."""
         self.events.append(IdentityEvent(frame, kind, person, dict(detail)))
 
 
@@ -532,13 +319,3 @@ def _same_face(track: Track, face: Sight) -> bool:
     steady = gap_widths(last.box, face.box) < c.HELD_WIDTHS + c.HELD_SPEED_WIDTHS * (face.t_s - last.t_s)
     grown = abs(math.log((face.box[3] - face.box[1]) / max(last.box[3] - last.box[1], 1e-6)))
     return steady and grown < c.HELD_SIZE
-
-
-def _clarity(track: Track) -> tuple[int, float, int]:
-    """How well a track's face can be recognised."""
-    return int(track.last.clean), track.last.score * (track.last.box[3] - track.last.box[1]), -track.track_id
-
-
-def _crop(sight: Sight) -> FaceCrop:
-    box: Box = sight.box
-    return FaceCrop(sight.frame, box, sight.landmarks)
