@@ -309,10 +309,40 @@ LOOKS = [
 ]
 
 
+def described(patches: np.ndarray, infos: list[StreamInfo]) -> np.ndarray:
+    from dualface_ray.backends.cuda.records import face_items
+    from dualface_ray.detect import APPEARANCE_TUNING
+
+    out = np.full((len(patches), 64), 9, np.float32)
+    arguments = (np.ascontiguousarray(patches), face_items(infos), APPEARANCE_TUNING, out)
+    cuda_shim.run("appearance", "describe", (len(patches), 1, 1), 16, *arguments)
+    return out
+
+
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize("rotation_deg", [0, 90, 180, 270])
+def test_descriptors_equal_the_definition(rotation_deg: int, full_range: bool) -> None:
+    from dualface_ray.detect import describe_appearance
+
+    rng = np.random.default_rng(rotation_deg)
+    patches = rng.uniform(20, 220, (7, 3, 16, 16, 3)).astype(np.float32)
+    patches[1] = 128  # grey all over
+    patches[2, :, :5] = np.nan  # a part lies beyond the picture
+    patches[3, 2] = np.nan  # no face cell at all
+    patches[4, 1] = np.nan  # no body
+    patches[5] = np.nan  # nothing
+    patches[6, ..., 0] = 3  # below black
+    info = stream(64, 64, rotation_deg=rotation_deg, colour=Colour(full_range=full_range))
+    upright = np.rot90(patches, -(rotation_deg // 90), axes=(2, 3))
+    expected = describe_appearance(upright, full_range=full_range)
+    got = described(patches, [info] * 7)
+    assert np.abs(got - expected).max() < 2e-5
+    assert not got[5].any()
+
+
 @pytest.mark.parametrize("info", LOOKS, ids=lambda i: f"{i.layout.value}-{i.rotation_deg}")
 def test_descriptors_are_those_of_the_cpu_lane(info: StreamInfo) -> None:
     from dualface_ray.backends.cpu.descriptor import appearance
-    from dualface_ray.backends.cuda.appearance import descriptors_of
     from dualface_ray.backends.cuda.records import patch_items
     from dualface_ray.detect import FramePixels
 
@@ -326,7 +356,7 @@ def test_descriptors_are_those_of_the_cpu_lane(info: StreamInfo) -> None:
     patches = np.zeros((len(items), 16, 16, 3), np.float32)
     cuda_shim.run("appearance", "patches", (len(items), 1, 1), 64, items, patches)
     assert np.isnan(patches).any()
-    got = descriptors_of(patches.reshape(-1, 3, 16, 16, 3), [info] * len(boxes))
+    got = described(patches.reshape(-1, 3, 16, 16, 3), [info] * len(boxes))
     expected = appearance(FramePixels(slot, info), boxes)
     assert got.shape == expected.shape
     assert np.linalg.norm(got - expected, axis=1).max() < 0.12  # the CPU thins large cells out differently

@@ -10,7 +10,13 @@ Knows letterbox geometry, post-processing and batching; may not know who the fac
 from __future__ import annotations
 
 from dualface_ray.detect.alignment import chain, chip_transform, stored_transform
-from dualface_ray.detect.appearance import PATCH_CELLS, appearance_regions, cell_edges, describe_appearance
+from dualface_ray.detect.appearance import (
+    APPEARANCE_TUNING,
+    PATCH_CELLS,
+    appearance_regions,
+    cell_edges,
+    describe_appearance,
+)
 from dualface_ray.detect.batcher import Batcher
 from dualface_ray.detect.batching import BatchQueue
 from dualface_ray.detect.colour import yuv_to_rgb_matrix
@@ -20,6 +26,7 @@ from dualface_ray.detect.letterbox import Letterbox
 from dualface_ray.detect.ports import Detector, Embedder, FramePixels
 
 __all__ = [
+    "APPEARANCE_TUNING",
     "PATCH_CELLS",
     "STRIDE_PX",
     "BatchQueue",

@@ -46,6 +46,10 @@ in rendered scenes with four people), so that the vectors differ by what is part
 _WEIGHTS = np.sqrt([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5])
 """Of the blocks in the dot product."""
 
+APPEARANCE_TUNING = np.array([_REACH, *_STOPS, _WEAK, _STRONG, *_NEUTRAL, *_WEIGHTS], np.float32)
+"""All numbers behind a descriptor, float32 (21,), for backends that compute it elsewhere: reach, the two ends of the
+stops, weak, strong, what is subtracted from each of the eight blocks, and the blocks' weights."""
+
 Mask = npt.NDArray[np.bool_]
 _Block = tuple[npt.NDArray[np.float64], Mask]
 """Numbers (n, _BINS) and whether anything of the region was visible (n, 1)."""

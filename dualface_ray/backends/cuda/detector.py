@@ -1,7 +1,7 @@
 """CudaDetector: CenterFace on TensorRT, from slots to faces without a picture leaving the device.
 
     slots of any streams ─ letterbox, one launch ─► TensorRT ─► maps ─ decode, suppress ─► boxes ─► host
-    slots + boxes ─ patches, one launch ─► cell means ─► host ─► descriptors
+    slots + boxes ─ patches ─► cell means ─ describe ─► descriptors ─► host
 
 Landscape and portrait video need inputs of different shape; each has its engine, loaded when it is first needed and
 built beforehand, because building takes minutes.
@@ -16,15 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dualface_ray.backends.cuda.appearance import descriptors_of
 from dualface_ray.backends.cuda.arena import address_of
 from dualface_ray.backends.cuda.kernels import FACE_FLOATS
 from dualface_ray.backends.cuda.launch import Staging, kernel, new_stream
-from dualface_ray.backends.cuda.records import letterbox_items, letterbox_of, patch_items
+from dualface_ray.backends.cuda.records import face_items, letterbox_items, letterbox_of, patch_items
 from dualface_ray.backends.cuda.vendor import COPY_DEVICE_TO_HOST, cupy, device, enter_device, translated
-from dualface_ray.detect import PATCH_CELLS, STRIDE_PX, FramePixels, Letterbox
+from dualface_ray.detect import APPEARANCE_TUNING, PATCH_CELLS, STRIDE_PX, FramePixels, Letterbox
 from dualface_ray.errors import DeviceError, ModelError, ModelMissingError
-from dualface_ray.frames import F32, Faces
+from dualface_ray.frames import DESCRIPTOR_SIZE, F32, Faces
 from dualface_ray.models import Engine, Profile, built_engine, engine_key, resolve
 from dualface_ray.settings import Settings
 
@@ -93,12 +92,16 @@ class CudaDetector:
         self._engines: dict[tuple[int, int], _Network] = {}
         self._items = Staging()
         self._patch_items = Staging()
+        self._face_items = Staging()
         self._patches: Any = None
-        self._patches_host: Any = None
+        self._looks: Any = None
+        self._looks_host: Any = None
+        self._described = 0
         rows = self._max_batch * self._settings.max_faces * FACE_FLOATS
         with translated("allocating the detector's results"):
             self._faces = cupy().zeros(rows, np.float32)
             self._counts = cupy().zeros(self._max_batch, np.int32)
+            self._tuning = cupy().asarray(APPEARANCE_TUNING)
             self._faces_host = cupy().cuda.alloc_pinned_memory(rows * 4)
             self._counts_host = cupy().cuda.alloc_pinned_memory(self._max_batch * 4)
             cupy().cuda.runtime.deviceSynchronize()
@@ -140,7 +143,7 @@ class CudaDetector:
             for network in self._engines.values():
                 network.engine.close()
             self._engines = {}
-            self._faces = self._counts = self._patches = None
+            self._faces = self._counts = self._patches = self._looks = self._tuning = None
 
     def _network(self, shape: tuple[int, int]) -> _Network:
         found = self._engines.get(shape)
@@ -215,21 +218,30 @@ class CudaDetector:
         records = np.concatenate(
             [patch_items(address_of(f.slot), f.info, one) for f, one in zip(frames, boxes, strict=True) if len(one)]
         )
-        floats = len(records) * PATCH_CELLS * PATCH_CELLS * 3
-        with translated("sampling faces"), self._stream:
-            if self._patches is None or self._patches.size < floats:
-                self._patches = cupy().empty(2 * floats, np.float32)
-                self._patches_host = cupy().cuda.alloc_pinned_memory(2 * floats * 4)
+        infos = [frame.info for frame, size in zip(frames, sizes, strict=True) for _ in range(size)]
+        size = total * DESCRIPTOR_SIZE
+        with translated("describing faces"), self._stream:
+            if total > self._described:
+                self._described = 2 * total
+                self._patches = cupy().empty(self._described * 9 * PATCH_CELLS * PATCH_CELLS, np.float32)
+                self._looks = cupy().empty(self._described * DESCRIPTOR_SIZE, np.float32)
+                self._looks_host = cupy().cuda.alloc_pinned_memory(self._described * DESCRIPTOR_SIZE * 4)
             items = self._patch_items.upload(records, self._stream)
-            arguments = (np.uint64(items.data.ptr), np.uint64(self._patches.data.ptr))
-            kernel("patches")((len(records),), (_THREADS,), arguments)
+            faces = self._face_items.upload(face_items(infos), self._stream)
+            patches = np.uint64(self._patches.data.ptr)
+            kernel("patches")((len(records),), (_THREADS,), (np.uint64(items.data.ptr), patches))
+            arguments = (
+                patches,
+                np.uint64(faces.data.ptr),
+                np.uint64(self._tuning.data.ptr),
+                np.uint64(self._looks.data.ptr),
+            )
+            kernel("describe")((total,), (_THREADS,), arguments)
             cupy().cuda.runtime.memcpyAsync(
-                self._patches_host.ptr, self._patches.data.ptr, floats * 4, COPY_DEVICE_TO_HOST, self._stream.ptr
+                self._looks_host.ptr, self._looks.data.ptr, size * 4, COPY_DEVICE_TO_HOST, self._stream.ptr
             )
             self._stream.synchronize()
-        patches = np.frombuffer(self._patches_host, np.float32, floats)
-        infos = [frame.info for frame, size in zip(frames, sizes, strict=True) for _ in range(size)]
-        looks = descriptors_of(patches.reshape(total, 3, PATCH_CELLS, PATCH_CELLS, 3), infos)
+        looks = np.array(np.frombuffer(self._looks_host, np.float32, size)).reshape(total, DESCRIPTOR_SIZE)
         return np.split(looks, np.cumsum(sizes)[:-1])
 
 

@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dualface_ray.backends.cuda.kernels import CHIP_ITEM, COMPOSE_JOB, LETTERBOX_ITEM, PATCH_EDGES, PATCH_ITEM
+from dualface_ray.backends.cuda.kernels import (
+    CHIP_ITEM,
+    COMPOSE_JOB,
+    FACE_ITEM,
+    LETTERBOX_ITEM,
+    PATCH_EDGES,
+    PATCH_ITEM,
+)
 from dualface_ray.compose import CHROMA, LUMA, AxisMap, ColourTransform, Quality, colour_transform, tile_map
 from dualface_ray.detect import (
     Letterbox,
@@ -89,6 +96,12 @@ def patch_items(address: int, info: StreamInfo, boxes_px: F32) -> np.ndarray[tup
         within = np.clip(values, -(1 << 30), 1 << 30)
         items[f"{name}_x"], items[f"{name}_y"] = within[:, 0], within[:, 1]
     return items
+
+
+def face_items(infos: Sequence[StreamInfo]) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    """``FACE_ITEM`` records of faces, each given by its stream."""
+    rows = [(info.rotation_deg // 90, 0.0 if info.colour.full_range else 16.0) for info in infos]
+    return np.array(rows, FACE_ITEM)
 
 
 def chip_item(address: int, info: StreamInfo, crop: FaceCrop, template_px: npt.NDArray[np.float64]) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
     "centerface": ("centerface",),
     "compose": ("compose", "blacken"),
     "signature": ("signature",),
-    "appearance": ("patches",),
+    "appearance": ("patches", "describe"),
     "chips": ("chips_float", "chips_half"),
     "surface": ("repeat_edges",),
 }
@@ -62,6 +62,9 @@ PATCH_ITEM = np.dtype(
     align=True,
 )
 """``PatchItem`` of ``appearance.cu``."""
+
+FACE_ITEM = np.dtype([("turns", np.int32), ("black", np.float32)], align=True)
+"""``FaceItem`` of ``appearance.cu``."""
 
 CHIP_ITEM = np.dtype(
     [
