@@ -17,6 +17,7 @@ _CONTROL_HZ = 200
 # First three formants in Hz of five vowels (a, e, i, o, u): means of the classic tables (Peterson and Barney 1952).
 _FORMANTS_HZ = ((730, 1090, 2440), (530, 1840, 2480), (270, 2290, 3010), (570, 840, 2410), (300, 870, 2240))
 _TABLE = 2048
+_BLOCK = 4 * SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +86,25 @@ class Talk:
         """
         samples = round(duration_s * SAMPLE_RATE_HZ)
         stereo = np.zeros((2, samples), np.float32)
-        control = np.arange(samples, dtype=np.float64) * (_CONTROL_HZ / SAMPLE_RATE_HZ)
+        grid = np.arange(self.loudness.shape[1])
         for k in range(self.loudness.shape[0]):
             pitch_hz = (112.0, 205.0, 150.0)[k % 3]
             tables = _wavetables(pitch_hz)
-            grid = np.arange(self.loudness.shape[1])
-            level = np.interp(control, grid, self.loudness[k])
             glide = np.convolve(rng.normal(0, 1, grid.size + 60), np.hanning(61) / 12, "valid") * 0.03
-            phase = np.cumsum(pitch_hz * (1 + np.interp(control, grid, glide))) / SAMPLE_RATE_HZ
-            index = (phase * _TABLE).astype(np.int64) % _TABLE
-            kind = np.interp(control, grid, self.vowel[k])
-            low = np.minimum(kind.astype(np.int64), 3)
-            part = kind - low
-            wave = tables[low, index] * (1 - part) + tables[low + 1, index] * part
-            voice = 0.22 * level * wave + 0.004 * level * rng.normal(0, 1, samples)
             pan = 0.5 + (0.22 if k % 2 else -0.22)
-            stereo += np.stack((voice * math.sqrt(1 - pan), voice * math.sqrt(pan))).astype(np.float32)
+            turned = 0.0  # phase in periods; sound is made in blocks, so that long clips need little memory
+            for start in range(0, samples, _BLOCK):
+                control = np.arange(start, min(samples, start + _BLOCK)) * (_CONTROL_HZ / SAMPLE_RATE_HZ)
+                level = np.interp(control, grid, self.loudness[k])
+                phase = turned + np.cumsum(pitch_hz * (1 + np.interp(control, grid, glide))) / SAMPLE_RATE_HZ
+                turned = float(phase[-1])
+                index = (phase * _TABLE).astype(np.int64) % _TABLE
+                kind = np.interp(control, grid, self.vowel[k])
+                low = np.minimum(kind.astype(np.int64), 3)
+                wave = tables[low, index] * (1 - (kind - low)) + tables[low + 1, index] * (kind - low)
+                voice = level * (0.22 * wave + 0.004 * rng.normal(0, 1, control.size))
+                part = stereo[:, start : start + _BLOCK]
+                part += np.stack((voice * math.sqrt(1 - pan), voice * math.sqrt(pan))).astype(np.float32)
         return stereo
 
 
