@@ -5,8 +5,8 @@
 
 Every step runs in a process of its own, so a crash inside a driver library costs that step alone. Needs no network and
 no pytest: models come from the cache (``--cache``, the folder ``DUALFACE_CACHE`` names), clips are encoded on the spot
-with PyAV, and pictures with faces come from ``--media`` where there are some. The slow engine build starts first and
-runs beside the other steps.
+with PyAV, and pictures with faces come from ``--media`` where there are some. The slow engine builds start first and
+run beside the other steps.
 """
 
 from __future__ import annotations
@@ -596,6 +596,15 @@ def engine_build(work: Path) -> None:
             say(built_engine(model, key, progress=say).name)
 
 
+@step(400)
+def embedder_build(work: Path) -> None:
+    from dualface_ray.backends.cuda.embedder import load_embedder
+    from dualface_ray.settings import Settings
+
+    with clock("fp32 engine of the embedding, built and loaded"):
+        load_embedder(Settings()).close()
+
+
 @step(120)
 def engine_run(work: Path) -> None:
     import cupy
@@ -914,21 +923,18 @@ def main() -> int:
     names = [n for n in STEPS if (not only or n in only) and n not in skip]
     deadline = time.monotonic() + arguments.budget_s
     print(f"{len(names)} steps, logs in {work}, media {media}, cache {os.environ.get('DUALFACE_CACHE', 'default')}")
-    builder = spawn("engine_build", work) if "engine_build" in names else None
+    builders = {name: spawn(name, work) for name in ("engine_build", "embedder_build") if name in names}
     results: dict[str, bool] = {}
     for name in names:
         left = deadline - time.monotonic()
         if left < 2:
             print(f"SKIP {name} - no time left")
             continue
-        if name == "engine_build" and builder is not None:
-            child, builder = builder, None
-        else:
-            child = spawn(name, work)
+        child = builders.pop(name, None) or spawn(name, work)
         results[name] = settle(name, child, min(SLOW[name], left), work)
-    if builder is not None:
-        builder.kill()
-        builder.wait()
+    for child in builders.values():
+        child.kill()
+        child.wait()
     failed = [name for name, good in results.items() if not good]
     print(f"{len(results) - len(failed)} passed, {len(failed)} failed{': ' + ', '.join(failed) if failed else ''}")
     return 1 if failed or len(results) < len(names) else 0

@@ -74,8 +74,13 @@ def test_an_arena_gives_views_and_its_memory_back(cupy: Any) -> None:
 
 
 def test_an_arena_beyond_the_card_is_refused_with_numbers(cupy: Any) -> None:
+    with pytest.raises(VramBudgetError, match="70%"):
+        CudaArena.create(6 << 30, 8)
+    taken = cupy.cuda.runtime.malloc(1 << 20)
+    cupy.cuda.runtime.total = 2 << 20
     with pytest.raises(VramBudgetError, match="MiB are needed"):
-        CudaArena.create(9 << 30, 8)
+        CudaArena.create(5 << 18, 8)
+    cupy.cuda.runtime.free(taken)
     with pytest.raises(VramBudgetError):
         CudaArena.create(0, 8)
 

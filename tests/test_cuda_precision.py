@@ -196,6 +196,27 @@ def test_the_gate_wants_enough_frames_and_faces(model: bytes, frames) -> None:
         measure(model, model, [np.zeros((1, 3, 64, 64), np.float32)] * 8, decode)
 
 
+def test_int8_from_a_clip_is_stored_beside_the_model_or_refused(model: bytes, talk: Path, tmp_path: Path) -> None:
+    from dualface_ray.backends import load_backend
+    from dualface_ray.backends.cuda.int8 import make_int8, quantised_path
+    from dualface_ray.settings import Settings
+
+    path = tmp_path / "own.onnx"
+    path.write_bytes(model)
+    detect = {"model_path": str(path), "input_width_px": WIDTH, "input_height_px": HEIGHT}
+    settings = Settings.model_validate({"detect": detect})
+    made, result = make_int8(settings, [talk, talk], max_ap_loss=0.5)
+    assert made == quantised_path(path)
+    assert json.loads(made.with_suffix(".json").read_text())["loss"] == pytest.approx(result.loss)
+    assert result.faces > 0
+    made.unlink()
+    with pytest.raises(ModelError, match="average precision"):
+        make_int8(settings, [talk, talk], max_ap_loss=-1.0)
+    assert not made.exists()
+    with pytest.raises(ModelError, match="at least 8"):
+        load_backend("cuda").make_int8(settings, [])
+
+
 # --- the engine cache ------------------------------------------------------------------------------------------------
 KEY = EngineKey("ab" * 32, "fp16", Profile(64, 384, 640), "NVIDIA H200", (9, 0), "8.5.3.1")
 

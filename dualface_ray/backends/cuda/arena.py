@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dualface_ray.backends.cuda.plan import MAX_SHARE
 from dualface_ray.backends.cuda.vendor import cupy, device, enter_device, translated
 from dualface_ray.errors import DeviceError, VramBudgetError
 from dualface_ray.frames import SLOT_ALIGN_BYTES, ArenaHandle, GenerationPage, PixelLayout, StreamInfo
@@ -59,8 +60,14 @@ class CudaArena:
         runtime = cupy().cuda.runtime
         with translated("allocating the frame pool"):
             free, total = runtime.memGetInfo()
+        mib = 1 << 20
+        if size_bytes > MAX_SHARE * total:
+            raise VramBudgetError(
+                f"a pool of {size_bytes / mib:.0f} MiB is over {MAX_SHARE:.0%} of the card's {total / mib:.0f} MiB",
+                where=device().name,
+                remedy="Lower lane.streams or framing.lookahead_s.",
+            )
         if size_bytes > free:
-            mib = 1 << 20
             raise VramBudgetError(
                 f"{size_bytes / mib:.0f} MiB are needed, {free / mib:.0f} of {total / mib:.0f} MiB are free",
                 where=device().name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dualface_ray.compose import Compositor
@@ -68,6 +69,32 @@ class CudaBackend:
         from dualface_ray.backends.cuda.encode import open_encoder
 
         return open_encoder(spec)
+
+    # --- beyond the port: what takes minutes is better done before a lane starts --------------------------------
+    def prepare(self, settings: Settings, progress: Callable[[str], None] = lambda line: None) -> list[Path]:
+        """Build every engine these settings need that is not in the cache yet; a minute or two each.
+
+        Raises:
+            ModelError: a model is missing, or TensorRT refuses it.
+            DeviceError: TensorRT or the device is missing.
+        """
+        from dualface_ray.backends.cuda.detector import build_engines
+        from dualface_ray.backends.cuda.embedder import build_engine
+
+        return [*build_engines(settings, progress).values(), build_engine(settings, progress)]
+
+    def make_int8(
+        self, settings: Settings, clips: Sequence[Path], progress: Callable[[str], None] = lambda line: None
+    ) -> Path:
+        """Quantise the detector on frames of these clips, if it passes the accuracy gate; needs no GPU.
+
+        Raises:
+            InputError: a clip cannot be read.
+            ModelError: it loses more than allowed; with the figures.
+        """
+        from dualface_ray.backends.cuda.int8 import make_int8
+
+        return make_int8(settings, clips, progress=progress)[0]
 
 
 BACKEND = CudaBackend()

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dualface_ray.backends.cuda.arena import address_of
+from dualface_ray.backends.cuda.int8 import quantised_path
 from dualface_ray.backends.cuda.kernels import FACE_FLOATS
 from dualface_ray.backends.cuda.launch import Staging, kernel, new_stream
 from dualface_ray.backends.cuda.records import face_items, letterbox_items, letterbox_of, patch_items
@@ -38,11 +39,6 @@ def input_shapes(settings: Settings) -> list[tuple[int, int]]:
     """Heights and widths of the inputs: landscape first, then portrait where it differs."""
     landscape = (settings.detect.input_height_px, settings.detect.input_width_px)
     return [landscape] if landscape[0] == landscape[1] else [landscape, landscape[::-1]]
-
-
-def quantised_path(model: Path) -> Path:
-    """Where the INT8 version of a model lies, once it was made and passed its gate."""
-    return model.with_name(f"{model.stem}-int8.onnx")
 
 
 def build_engines(settings: Settings, progress: Progress = lambda line: None) -> dict[tuple[int, int], Path]:

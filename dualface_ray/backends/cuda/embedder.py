@@ -42,15 +42,11 @@ class CudaEmbedder:
         self, path: Path, facts: InputFacts | None = None, progress: Callable[[str], None] = lambda line: None
     ) -> None:
         enter_device()
-        batch, height, width = _input_shape(path)
-        self._facts = facts or embedding_facts(path, width, height)
+        self._facts, profile = _wishes(path, facts)
         self._template = np.array(self._facts.landmarks_px, np.float64)
-        self._max_batch = batch or MAX_BATCH
+        self._max_batch = profile.max_batch
         self._stream = new_stream()
-        card = device()
-        profile = Profile(self._max_batch, self._facts.height_px, self._facts.width_px)
-        key = engine_key(path, "fp32", profile, card.name, card.compute_capability)
-        engine_path = built_engine(path, key, progress=progress)
+        engine_path = _built(path, profile, progress)
         self._engine = Engine(engine_path, profile, self._stream, graphs=False)
         if len(self._engine.outputs) != 1:
             raise ModelError(f"an embedding with {len(self._engine.outputs)} outputs", where=str(path))
@@ -131,6 +127,29 @@ def _input_shape(path: Path) -> tuple[int, int, int]:
     if len(sides) != 4 or sides[1] != 3:
         raise ModelError(f"not an embedding: its inputs have the shapes {sides}", where=str(path))
     return sides[0], sides[2], sides[3]
+
+
+def _wishes(path: Path, facts: InputFacts | None) -> tuple[InputFacts, Profile]:
+    """How the model wants its pictures, and the engine's shapes that follow."""
+    batch, height, width = _input_shape(path)
+    facts = facts or embedding_facts(path, width, height)
+    return facts, Profile(batch or MAX_BATCH, facts.height_px, facts.width_px)
+
+
+def _built(path: Path, profile: Profile, progress: Callable[[str], None]) -> Path:
+    card = device()
+    return built_engine(path, engine_key(path, "fp32", profile, card.name, card.compute_capability), progress=progress)
+
+
+def build_engine(settings: Settings, progress: Callable[[str], None]) -> Path:
+    """The engine file of the embedding that the settings name, built now where it is missing.
+
+    Raises:
+        ModelError: the model is missing, damaged or refused.
+        DeviceError: TensorRT or the device is missing.
+    """
+    path = resolve(settings.identity.embedding_model, settings.identity.embedding_path)
+    return _built(path, _wishes(path, None)[1], progress)
 
 
 def load_embedder(settings: Settings) -> CudaEmbedder:
