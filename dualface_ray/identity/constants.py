@@ -51,7 +51,7 @@ GATE_WIDTHS = 0.9
 """A face may lie this far from the prediction, plus GATE_SPEED times the time since the last sight."""
 GATE_SPEED_WIDTHS = 3.0
 GATE_MAX_WIDTHS = 3.0
-GATE_SIZE = 0.35
+GATE_SIZE = 0.25
 """Largest change of log height between two sights, plus GATE_SIZE_RATE times the seconds between."""
 GATE_SIZE_RATE = 1.0
 SIZE_CAP = 8.0
