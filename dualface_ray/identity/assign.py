@@ -19,7 +19,6 @@ from dualface_ray.identity.sights import Sight, Track, look_distance
 
 _MAX_ENUMERATED = 5
 """Tracks enumerated jointly, persons first; further ones take what is left, nearest first."""
-_MAX_CANDIDATES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,8 @@ def pair_cost(track: Track, face: Sight, look_scale: float) -> float | None:
 
 def assign(tracks: Sequence[Track], faces: Sequence[Sight], look_scale: float) -> Assignment:
     """The cheapest joint assignment; tracks of persons should come first."""
+    head = min(len(tracks), _MAX_ENUMERATED)
+    keep = head + 1  # the best totals never need a track's worse faces: the others can take no more than the rest
     costs: list[list[tuple[float, int]]] = []
     for track in tracks:
         row = []
@@ -71,9 +72,8 @@ def assign(tracks: Sequence[Track], faces: Sequence[Sight], look_scale: float) -
             if cost is not None and cost < 2 * c.MISS_COST:
                 row.append((cost, j))
         row.sort()
-        costs.append([*row[:_MAX_CANDIDATES], (c.MISS_COST, -1)])
+        costs.append([*row[:keep], (c.MISS_COST, -1)])
 
-    head = min(len(tracks), _MAX_ENUMERATED)
     best: list[int] = []
     best_cost = second_cost = math.inf
     chosen = [-1] * head
