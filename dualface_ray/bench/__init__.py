@@ -4,6 +4,7 @@
                                          └─ memory of all processes over time
     scenes with truth ─► recorded detections ─► identity and framing, peers' trackers ─► one table of scores
     SCENES ─► clip, truth ─► RecordedRun ─► identity and framing ─► scores beside those of peers
+    simulated lanes and videos, virtual clock ─► the real schedule ─► makespan beside a lower bound
 
 Knows how to run the whole product and other programs beside it; nothing of the product may know this room. No figure
 leaves it that was not measured in the same run as its reference.
@@ -19,13 +20,22 @@ if TYPE_CHECKING:
     from dualface_ray.bench.identity import run_identity_bench
     from dualface_ray.bench.scoreboard import IdentityBench
 
-__all__ = ["CpuBench", "IdentityBench", "run_cpu_bench", "run_identity_bench"]
+__all__ = [
+    "CpuBench",
+    "IdentityBench",
+    "ScheduleBench",
+    "run_cpu_bench",
+    "run_identity_bench",
+    "run_schedule_bench",
+]
 
 _HOMES = {
     "CpuBench": "cpu",
     "IdentityBench": "scoreboard",
+    "ScheduleBench": "schedule",
     "run_cpu_bench": "cpu",
     "run_identity_bench": "identity",
+    "run_schedule_bench": "schedule",
 }
 
 
