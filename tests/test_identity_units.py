@@ -131,8 +131,8 @@ def unit(rng: np.random.Generator, size: int) -> np.ndarray:
 def test_embeddings_outweigh_the_descriptor_and_exclusion_names_the_other() -> None:
     rng = np.random.default_rng(0)
     face_a, face_b = unit(rng, 128), unit(rng, 128)
-    a = Person("A", known=True, look=np.eye(64, dtype=np.float32)[0], embeddings=[face_a])
-    b = Person("B", known=True, look=np.eye(64, dtype=np.float32)[0], embeddings=[face_b])
+    a = Person("A", known=True, look_clear=True, look=np.eye(64, dtype=np.float32)[0], embeddings=[face_a])
+    b = Person("B", known=True, look_clear=True, look=np.eye(64, dtype=np.float32)[0], embeddings=[face_b])
     one, two = track(0, sight(100, look=0)), track(1, sight(500, look=0))
     two.probes.append(face_a)
     verdicts = judge([one, two], [a, b], SETTINGS, 1.0, strangers_seen=False)

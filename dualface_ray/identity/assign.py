@@ -56,7 +56,8 @@ def pair_cost(track: Track, face: Sight, look_scale: float) -> float | None:
     cost += c.W_OVERLAP * (1.0 - iou(box, face.box)) + min(c.W_SIZE * dh * dh / p_h, c.SIZE_CAP)
     look = look_distance(track.look, face.look)
     if look is not None:
-        cost += min(c.W_LOOK * (look / look_scale) ** 2, c.LOOK_CAP)
+        cap = c.LOOK_CAP if face.clear and track.look_hits else c.BLURRED_LOOK_CAP
+        cost += min(c.W_LOOK * (look / look_scale) ** 2, cap)
     return cost
 
 

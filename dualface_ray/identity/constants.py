@@ -45,6 +45,8 @@ W_SIZE = 0.5
 W_LOOK = 0.5
 """Times the squared normalised descriptor distance."""
 LOOK_CAP = 6.0
+BLURRED_LOOK_CAP = 2.0
+"""The same when another person's clothes may show in the descriptor."""
 MISS_COST = 9.0
 """Cost of leaving a track without a face: beyond this a new track is more likely."""
 GATE_WIDTHS = 0.9
@@ -83,6 +85,9 @@ LOOSE_WIDTHS = 0.7
 LOOSE_SIZE = 0.3
 """... at a size (log height) no farther off than this."""
 
+CLEAR_WIDTHS = 1.9
+"""A descriptor is clear when every other face's centre is farther than this: it sees upper bodies, which are wider."""
+
 # --- persons ---
 INTERPOLATE_S = 0.55
 """Between two sights nearer than this a box counts as detected."""
@@ -99,6 +104,8 @@ MOTION_EVIDENCE_CAP = 1.5
 SIDE_EVIDENCE = 0.5
 """Re-entry on the side where the person left, in nats."""
 DESCRIPTOR_EVIDENCE_CAP = 4.5
+BLURRED_EVIDENCE_CAP = 1.5
+"""The same while the track has only been seen beside somebody."""
 CUT_DESCRIPTOR_SCALE = 1.6
 """Across a cut light and angle change: descriptors say less."""
 CROSS_DESCRIPTOR_SCALE = 1.3

@@ -28,7 +28,8 @@ class Person:
     name: str
     known: bool = False
     look: F32 | None = None
-    """Mean descriptor (unit length) over clean sights."""
+    """Mean descriptor (unit length) over clear sights."""
+    look_clear: bool = False
     embeddings: list[F32] = field(default_factory=list)
     enrolled_s: float = -math.inf
     seen_s: float = 0.0
@@ -43,11 +44,11 @@ class Person:
     """For events: whether the person counts as in the picture."""
 
     def remember(self, sight: Sight) -> None:
-        """Take a clean sight's descriptor into the running mean."""
-        if sight.look is None or not sight.clean:
+        """Take a sight's descriptor into the running mean; unclear ones only until there is a clear one."""
+        if sight.look is None or (self.look_clear and not sight.clear):
             return
-        if self.look is None or self.look.shape != sight.look.shape:
-            self.look = sight.look.copy()
+        if self.look is None or self.look.shape != sight.look.shape or (sight.clear and not self.look_clear):
+            self.look, self.look_clear = sight.look.copy(), sight.clear
             return
         mean = self.look * np.float32(0.95) + sight.look * np.float32(0.05)
         self.look = mean / np.float32(math.sqrt(float(mean @ mean)) or 1.0)
@@ -89,7 +90,8 @@ def evidence(track: Track, person: Person, settings: Settings, now_s: float, cut
         widen = c.CUT_DESCRIPTOR_SCALE if cut_between else c.CROSS_DESCRIPTOR_SCALE
         scale = s.descriptor_scale * widen
         term = (s.descriptor_same_distance**2 - look * look) / (2 * scale * scale)
-        nats += max(-c.DESCRIPTOR_EVIDENCE_CAP, min(c.DESCRIPTOR_EVIDENCE_CAP, term))
+        cap = c.DESCRIPTOR_EVIDENCE_CAP if track.look_hits and person.look_clear else c.BLURRED_EVIDENCE_CAP
+        nats += max(-cap, min(cap, term))
     face = embedding_distance(track.probes, person.embeddings)
     if face is not None:
         term = (s.embed_same_distance**2 - face * face) / (2 * s.embed_scale**2)

@@ -136,7 +136,7 @@ def _name(tracker: Tracker, track: Track, label: str, reason: str, verdict: Verd
 
 def _resolve(tracker: Tracker, track: Track) -> None:
     for crossing in tracker.crossings:
-        if crossing.resolved >= 0 or track.person not in crossing.persons or track.origin != "crossing":
+        if crossing.resolved >= 0 or track.person not in crossing.persons or track.born < crossing.start:
             continue
         crossing.resolved = track.born
         before = crossing.sides[crossing.persons.index(track.person)]

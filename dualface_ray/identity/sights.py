@@ -32,6 +32,8 @@ class Sight:
     """float32 (5, 2), displayed pixels."""
     look: F32 | None
     """Unit descriptor, or None when none was computed."""
+    clear: bool = True
+    """No other person's clothes can show in the descriptor."""
     clean: bool = True
     """No other face is near: fit for the gallery."""
     vx: float = 0.0
@@ -70,6 +72,7 @@ class Track:
     """The likeliest label while undecided."""
     look_sum: F32 | None = None
     look_hits: int = 0
+    """Clear descriptors in it; 0 = it is the latest unclear one."""
     first_x: float = 0.0
     first_y: float = 0.0
     roam: float = 0.0
@@ -117,12 +120,12 @@ class Track:
         self.hits += 1
         self.missed_from = -1
         self.sights.append(sight)
-        if sight.look is not None and (sight.clean or self.look_sum is None):
+        if sight.look is not None and (sight.clear or not self.look_hits):
             if self.look_sum is None or not self.look_hits:
                 self.look_sum = sight.look.copy()
             else:
                 self.look_sum = self.look_sum * np.float32(0.9) + sight.look
-            self.look_hits += int(sight.clean)
+            self.look_hits += int(sight.clear)
 
     def forget(self, before: int) -> None:
         """Drop sights older than that frame, but the newest of them (an end to interpolate from) and the last one."""

@@ -86,9 +86,8 @@ class Tracker:
             if box[2] - box[0] > 1.0 and box[3] - box[1] > 1.0 and all(map(math.isfinite, box))
         ]
         for i, sight in enumerate(sights):
-            sight.clean = all(
-                gap_widths(sight.box, other.box) > c.CLEAN_WIDTHS for j, other in enumerate(sights) if j != i
-            )
+            nearest = min((gap_widths(sight.box, o.box) for j, o in enumerate(sights) if j != i), default=math.inf)
+            sight.clean, sight.clear = nearest > c.CLEAN_WIDTHS, nearest > c.CLEAR_WIDTHS
         return sights
 
     def cut(self, frame: int, detail: dict[str, float | str]) -> None:
