@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 960, 420
-LEFT, RIGHT, TOP, BOTTOM = 56, 24, 44, 86
+LEFT, RIGHT, TOP, BOTTOM = 56, 40, 44, 86
 COLOURS = ("#1b7f5c", "#2d5fa8", "#c2571a", "#7a3fa0", "#8a8a1f")
 """Dark enough on white, and apart from each other in lightness too."""
 
