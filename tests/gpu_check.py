@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 MIB = 1 << 20
 
 STEPS: dict[str, Callable[[Path], None]] = {}
@@ -857,6 +857,55 @@ def throughput(work: Path) -> None:
     for detecting in (False, True, False, True):
         measure(detecting)
     gpu.close()
+
+
+@step(200)
+def lane(work: Path) -> None:
+    """Decoder, inference and encoder services in one process over both backends: the same states and boxes."""
+    import json
+
+    import av
+    import in_process
+
+    from dualface_ray.backends import load_backend
+    from dualface_ray.backends.cuda import detector as room
+    from dualface_ray.settings import Settings
+
+    room.input_shapes = lambda settings: [(384, 640)]
+    found = sorted(Path(os.environ["GPU_CHECK_MEDIA"]).rglob("*.mp4"))
+    need(found, "pass --media with a folder that holds an .mp4 of people")
+    source = work / "excerpt.mp4"
+    with av.open(str(found[0])) as given, av.open(str(source), "w") as out:
+        stream = out.add_stream("libx264", rate=30, options={"preset": "veryfast"})
+        for number, frame in enumerate(given.decode(video=0)):
+            if number == 0:
+                stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
+            if number == 180:
+                break
+            frame.pts, frame.time_base = number, Fraction(1, 30)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    settings, tracks = Settings(), {}
+    for name in ("cpu", "cuda"):
+        backend = load_backend(name)
+        in_process.load_backend = lambda _, chosen=backend: chosen
+        folder = work / f"lane-{name}"
+        folder.mkdir(exist_ok=True)
+        started = time.perf_counter()
+        with in_process.InProcessLane(settings, streams=1, pool_bytes=512 * MIB) as services:
+            opened = time.perf_counter()
+            status = services.run(in_process.job_for(source, folder, settings), 90)
+        took = time.perf_counter() - opened
+        say(f"{name}: {opened - started:.1f} s to open, {took:.1f} s for {status.frames_done} frames")
+        if status.error is not None:
+            raise RuntimeError(f"{name} lane: {status.error}")
+        lines = next(folder.glob("*.tracks.jsonl")).read_text().splitlines()[1:]
+        tracks[name] = [json.loads(line)["faces"] for line in lines]
+    pairs = [(a[p], b[p]) for a, b in zip(tracks["cpu"], tracks["cuda"]) for p in ("A", "B")]
+    same = sum(a["state"] == b["state"] for a, b in pairs) / max(1, len(pairs))
+    apart = [max(abs(x - y) for x, y in zip(a["box"], b["box"])) for a, b in pairs if a["box"] and b["box"]]
+    say(f"same states: {same:.4f}; boxes apart: worst {max(apart, default=0):.2f} px")
+    need(same >= 0.995, "the same states")
 
 
 # --- the runner ----------------------------------------------------------------------------------------------------

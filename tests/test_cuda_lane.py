@@ -302,3 +302,42 @@ def test_embeddings_are_those_of_the_cpu_lane(engines: Any) -> None:
     assert np.linalg.norm(found - expected, axis=1).max() < 0.1
     assert np.linalg.norm(found[0] - found[1]) > 0.4  # two people
     gpu.close()
+
+
+# --- the whole lane ------------------------------------------------------------------------------------------------
+def test_the_services_of_a_lane_give_what_the_cpu_lane_gives(
+    nvdec: Any, engines: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The same decoder, inference and encoder services over both backends: same states, boxes within a pixel."""
+    import json
+
+    import in_process
+
+    from dualface_ray.demo import make_demo
+
+    source = tmp_path / "talk.mp4"
+    make_demo(source, seconds=2, width_px=320, height_px=180, rate=Fraction(15))
+    settings = Settings.model_validate(
+        {
+            "detect": {"input_width_px": 320, "input_height_px": 192, "batch_max": 4},
+            "framing": {"width_px": 256, "height_px": 144},
+        }
+    )
+    tracks = {}
+    for name in ("cpu", "cuda"):
+        backend = load_backend(name)
+        monkeypatch.setattr(in_process, "load_backend", lambda _, chosen=backend: chosen)
+        out = tmp_path / name
+        out.mkdir()
+        with in_process.InProcessLane(settings, streams=1, pool_bytes=64 << 20) as lane:
+            status = lane.run(in_process.job_for(source, out, settings), 120)
+        assert status.error is None
+        lines = (out / "talk.tracks.jsonl").read_text().splitlines()
+        tracks[name] = [json.loads(line)["faces"] for line in lines[1:]]
+        assert len(decode_all(out / "talk.dualface.mp4").frames) == 30
+    assert len(tracks["cpu"]) == len(tracks["cuda"]) == 30
+    for first, second in zip(tracks["cpu"], tracks["cuda"], strict=True):
+        for person in ("A", "B"):
+            assert first[person]["state"] == second[person]["state"]
+            if first[person]["box"] is not None:
+                assert np.abs(np.subtract(first[person]["box"], second[person]["box"])).max() <= 1.0
