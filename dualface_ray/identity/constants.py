@@ -25,7 +25,7 @@ ACCELERATION_WIDTHS = 6.0
 """Standard deviation of a head's acceleration, face widths per second squared (a quick nod or lean)."""
 MEASURE_WIDTHS = 0.06
 """Standard deviation of the detector's centre, face widths."""
-START_SPEED_WIDTHS = 2.0
+START_SPEED_WIDTHS = 4.5
 """Standard deviation of a new track's speed, face widths per second."""
 SPEED_DECAY_S = 0.8
 """Velocity fades with this time constant: a hidden person rarely keeps walking for seconds."""
@@ -100,7 +100,9 @@ SCORE_DECAY_S = 0.7
 MIN_HITS = 2
 """A new track needs so many sights before it can be somebody (fewer only when the look-ahead runs out)."""
 MOTION_EVIDENCE_CAP = 1.5
-"""Most that a position can say about identity after a crossing or a re-entry, in nats."""
+"""Most that a position can say about identity after a re-entry, in nats ..."""
+CROSSING_MOTION_CAP = 0.5
+"""... and after the two have met: who meets somebody may walk on or turn back."""
 SIDE_EVIDENCE = 0.5
 """Re-entry on the side where the person left, in nats."""
 DESCRIPTOR_EVIDENCE_CAP = 4.5

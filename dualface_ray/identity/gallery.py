@@ -4,7 +4,7 @@ evidence(track, person) in nats against "somebody else" = descriptor + embedding
 
     descriptor  (same2 - d2) / (2 scale2), scale widened across cuts and crossings
     embedding   the same with the distance to the two nearest of the person's gallery, averaged over the track's faces
-    position    where the person was last, fading with time (never across a cut)
+    position    where the person was last, fading with time (little after a crossing, never across a cut)
 """
 
 from __future__ import annotations
@@ -81,8 +81,16 @@ def embedding_distance(probes: list[F32], gallery: list[F32]) -> float | None:
     return total / len(probes)
 
 
-def evidence(track: Track, person: Person, settings: Settings, now_s: float, cut_between: bool) -> Evidence:
-    """What speaks for this track being this person rather than anybody else."""
+def evidence(track: Track, person: Person, settings: Settings, cut_between: bool, both_met: bool) -> Evidence:
+    """What speaks for this track being this person rather than anybody else.
+
+    Args:
+        track: without a name.
+        person: who is not in the picture otherwise.
+        settings: scales and distances.
+        cut_between: the person was last seen in another shot.
+        both_met: the other person is looked for as well, after their faces met.
+    """
     s = settings.identity
     nats = 0.0
     look = look_distance(track.look, person.look)
@@ -97,12 +105,12 @@ def evidence(track: Track, person: Person, settings: Settings, now_s: float, cut
         term = (s.embed_same_distance**2 - face * face) / (2 * s.embed_scale**2)
         nats += max(-c.EMBED_EVIDENCE_CAP, min(c.EMBED_EVIDENCE_CAP, term))
     if person.motion is not None and not cut_between:
-        nats += _position(track, person, now_s)
+        nats += _position(track, person, c.CROSSING_MOTION_CAP if both_met else c.MOTION_EVIDENCE_CAP)
     return Evidence(nats, -1.0 if look is None else look, -1.0 if face is None else face)
 
 
-def _position(track: Track, person: Person, now_s: float) -> float:
-    """Nats for the track having begun where the person was expected; at most MOTION_EVIDENCE_CAP either way."""
+def _position(track: Track, person: Person, cap: float) -> float:
+    """Nats for the track having begun where the person was expected; within a cap either way."""
     assert person.motion is not None  # noqa: S101 - the caller has looked
     first = track.born_s
     dt = max(0.0, first - person.last_s)
@@ -115,4 +123,4 @@ def _position(track: Track, person: Person, now_s: float) -> float:
     width = max(person.motion.width, 1e-6)
     off = math.hypot(track.first_x - 0.5 * (box[0] + box[2]), track.first_y - 0.5 * (box[1] + box[3])) / width
     spread = 0.5 + 1.5 * dt
-    return fade * max(-c.MOTION_EVIDENCE_CAP, c.MOTION_EVIDENCE_CAP - 0.5 * (off / spread) ** 2)
+    return fade * max(-cap, cap - 0.5 * (off / spread) ** 2)

@@ -27,7 +27,7 @@ class Verdict:
 
 
 def judge(
-    undecided: Sequence[Track], free: Sequence[Person], settings: Settings, now_s: float, strangers_seen: bool
+    undecided: Sequence[Track], free: Sequence[Person], settings: Settings, strangers_seen: bool
 ) -> list[Verdict]:
     """Judge all undecided tracks of one shot together against the persons who are not elsewhere in the picture.
 
@@ -36,7 +36,10 @@ def judge(
     crowded = strangers_seen or len(undecided) > len(free)
     presence = c.PRESENCE_STRANGERS if crowded else c.PRESENCE_EVIDENCE
     table = [
-        [evidence(track, person, settings, now_s, track.shot != person.last_shot) for person in free]
+        [
+            evidence(track, p, settings, track.shot != p.last_shot, track.origin == "crossing" and len(free) > 1)
+            for p in free
+        ]
         for track in undecided
     ]
     best_by: list[dict[int, float]] = [{} for _ in undecided]

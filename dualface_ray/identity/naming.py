@@ -31,7 +31,7 @@ def decide(tracker: Tracker, settings: Settings, deadline: int, may_probe: bool)
     free = tracker.free()
     asked: list[Track] = []
     if free:
-        verdicts = judge(waiting, free, settings, tracker.t_s, tracker.strangers_seen)
+        verdicts = judge(waiting, free, settings, tracker.strangers_seen)
         for track, verdict in zip(waiting, verdicts, strict=True):
             if _settle(tracker, track, verdict, settings, deadline, may_probe):
                 asked.append(track)
