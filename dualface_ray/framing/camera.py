@@ -19,6 +19,7 @@ from dualface_ray.framing.smooth import F64, smooth
 from dualface_ray.framing.string import taut_string
 from dualface_ray.settings import Settings
 
+_REST = (2 * c.STILL_PX, 2 * c.STILL_PX, 2 * c.STILL_ZOOM)
 _GRID = np.array([c.STILL_PX, c.STILL_PX, c.STILL_ZOOM])
 
 
@@ -73,6 +74,10 @@ class Camera:
         times = stretch.times
         if s.shot != aims[0].shot or not s.past:
             self._cut_to(stretch, aims[0].shot)
+        if stretch.complete and self._may_rest(stretch):
+            s.past_s = [*s.past_s, *times[:take]][-3:]
+            s.last_s = s.face_s = times[take - 1]
+            return [self.shape.rect(*s.past[-1])] * take
         modes = self._modes(stretch)
         weights = _weights(stretch)
         check = take
@@ -96,6 +101,23 @@ class Camera:
         s.last_s = times[take - 1]
         s.face_s = max([s.face_s, *(t for t, face in zip(times[:take], stretch.has_face, strict=False) if face)])
         return [(x0, y0, x1, y1) for x0, y0, x1, y1 in crops[:, :take].T.tolist()]
+
+    def _may_rest(self, stretch: Stretch) -> bool:
+        """Whether a camera that stands still may go on so: every known face stays in its dead zone."""
+        s = self.state
+        here = s.past[-1]
+        if not (
+            s.past[0] == s.past[1] == here
+            and all(abs(a - b) <= g for a, b, g in zip(here, s.string, _REST, strict=True))
+        ):
+            return False
+        low, high = stretch.zoom_walls(self._zoom_dead())
+        if not max(low) <= s.string[2] <= min(high):
+            return False
+        walls = stretch.place_walls([s.string[2]] * len(stretch.times))
+        if not all(max(walls[k]) <= s.string[k] <= min(walls[k + 2]) for k in (0, 1)):
+            return False
+        return stretch.inside(stretch.rects(np.array([here] * len(stretch.times)), len(stretch.times)))
 
     def _cut_to(self, stretch: Stretch, shot: int) -> None:
         """Begin a shot where its first faces are: no move may come from the shot before."""
