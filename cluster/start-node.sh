@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Start Ray on this machine with the resources of its static profile.
+#
+#   start-node.sh head
+#   start-node.sh worker HEAD_ADDRESS
+#
+# The profile is named by DUALFACE_PROFILE, else by /etc/dualface/profile (one word, such as rtx4090); nothing is
+# measured here. More options for `ray start` go into DUALFACE_RAY_OPTIONS.
+set -euo pipefail
+
+fail() { echo "start-node: $1" >&2; exit 2; }
+
+role=${1:-}
+case $role in
+  head) [ $# -eq 1 ] || fail "usage: start-node.sh head | start-node.sh worker HEAD_ADDRESS" ;;
+  worker) [ $# -eq 2 ] || fail "usage: start-node.sh head | start-node.sh worker HEAD_ADDRESS" ;;
+  *) fail "usage: start-node.sh head | start-node.sh worker HEAD_ADDRESS" ;;
+esac
+
+# Everybody who reaches an open Ray runs code on it: no token, no node.
+export RAY_AUTH_MODE=token
+token=${RAY_AUTH_TOKEN_PATH:-$HOME/.ray/auth_token}
+[ -n "${RAY_AUTH_TOKEN:-}" ] || [ -s "$token" ] || fail "no token: run \`ray get-auth-token --generate\` on one machine and copy ~/.ray/auth_token to all"
+
+if [ "$role" = head ]; then
+  # The head keeps the cluster together and runs the job's driver; lanes run on workers.
+  # shellcheck disable=SC2086  # options are words
+  exec ray start --head --port=6379 --num-cpus=0 --num-gpus=0 --dashboard-host=127.0.0.1 --disable-usage-stats \
+    ${DUALFACE_RAY_OPTIONS:-}
+fi
+
+profile=${DUALFACE_PROFILE:-}
+[ -n "$profile" ] || profile=$(cat /etc/dualface/profile 2>/dev/null || true)
+[ -n "$profile" ] || fail "no profile: set DUALFACE_PROFILE or write its name to /etc/dualface/profile (see configs/profiles)"
+cards=0 driver=
+if [ "$profile" != cpu ]; then
+  command -v nvidia-smi >/dev/null || fail "profile $profile, but no nvidia-smi: is NVIDIA_DRIVER_CAPABILITIES=compute,utility,video set?"
+  cards=$(nvidia-smi --list-gpus | grep -c '^GPU ' || true)
+  driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader)
+  driver=${driver%%$'\n'*}  # one line a card, all the same
+  [ "$cards" -gt 0 ] || fail "profile $profile, but no card is visible"
+fi
+
+# resources as JSON, and the machine's session cap (0 = none), from the profile
+facts=$(python3 - "$profile" "$cards" "$driver" <<'PY'
+import json
+import sys
+
+from dualface_ray.errors import DualfaceError
+from dualface_ray.hardware import load_profile
+
+name, cards, driver = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+try:
+    profile = load_profile(name)
+except DualfaceError as error:
+    sys.exit(f"start-node: {error}")
+resources = profile.node_resources(cards, driver)
+print(json.dumps(resources), resources.get("nvenc_session", 0) if profile.encode.cap_scope == "machine" else 0, sep="\t")
+PY
+)
+resources=${facts%%$'\t'*}
+# The encoders' own gate counts across processes, whoever starts them.
+export DUALFACE_NVENC_SESSIONS=${facts##*$'\t'}
+labels="dualface-profile=$profile${driver:+,dualface-driver=$driver}"
+[ "$profile" != cpu ] || labels=dualface-profile=cpu
+# shellcheck disable=SC2086
+exec ray start --address="$2:6379" --num-gpus="$cards" --resources="$resources" --labels="$labels" \
+  --disable-usage-stats ${DUALFACE_RAY_OPTIONS:-}

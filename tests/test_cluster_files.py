@@ -1,0 +1,381 @@
+"""The files that run this on a cluster: fields, versions, safety; the scripts, with stand-ins for Ray and the driver."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from actors import metrics
+from dualface_ray import __version__
+from dualface_ray.hardware import load_profile
+
+ROOT = Path(__file__).resolve().parent.parent
+CLUSTER = ROOT / "cluster"
+IMAGE = f"registry.example.com/dualface-ray:{__version__}"
+
+
+def load(name: str) -> dict[str, Any]:
+    return yaml.safe_load((CLUSTER / name).read_text(encoding="utf-8"))
+
+
+def locked() -> dict[str, str]:
+    text = (CLUSTER / "requirements.lock").read_text(encoding="utf-8")
+    return {canonicalize_name(name): version for name, version in re.findall(r"^([\w.-]+)==(\S+)", text, re.MULTILINE)}
+
+
+# --- versions -----------------------------------------------------------------------------------------------------
+def test_the_lock_fulfils_pyproject():
+    text, versions = (ROOT / "pyproject.toml").read_text(encoding="utf-8"), locked()
+    lists = re.findall(r"^(?:dependencies|gpu) = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
+    lines = [line for block in lists for line in re.findall(r'^\s*"([^"]+)"', block, re.MULTILINE)]
+    assert len(lists) == 2
+    assert len(lines) > 12
+    for line in lines:
+        wanted = Requirement(line)
+        found = versions.get(canonicalize_name(wanted.name))
+        assert found is not None, f"{wanted.name} is not locked"
+        assert wanted.specifier.contains(found), f"{wanted} is locked as {found}"
+    assert Version(versions["ray"]) >= Version("2.52"), "token authentication begins there"
+
+
+def test_every_locked_file_has_a_hash_and_nothing_is_loose():
+    text = (CLUSTER / "requirements.lock").read_text(encoding="utf-8")
+    blocks = re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)[1:]
+    assert len(blocks) == len(locked()) > 50
+    for block in blocks:
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", block), block.splitlines()[0]
+    loose = [
+        line for line in text.splitlines() if line and not re.match(r"#|[\w.-]+==\S+ \\$|    --hash=sha256:", line)
+    ]
+    assert loose == []
+    assert "://" not in text
+
+
+def test_all_files_name_the_same_ray_and_the_same_image():
+    for name, spec in specs().items():
+        assert spec["rayVersion"] == locked()["ray"], name
+        for _, pod in pods(spec):
+            assert [container["image"] for container in pod["containers"]] == [IMAGE], name
+    assert load("ray-cluster.yaml")["docker"]["image"] == IMAGE
+    assert IMAGE in (CLUSTER / "Dockerfile").read_text(encoding="utf-8")
+    assert IMAGE in (CLUSTER / "README.md").read_text(encoding="utf-8")
+
+
+# --- Docker -------------------------------------------------------------------------------------------------------
+def test_the_image_is_pinned_unprivileged_and_sees_the_codecs():
+    text = (CLUSTER / "Dockerfile").read_text(encoding="utf-8")
+    assert re.search(r"^ARG BASE=nvidia/cuda:\d+\.\d+\.\d+-runtime-ubuntu\d+\.\d+$", text, re.MULTILINE)
+    assert re.findall(r"^FROM (\S+)", text, re.MULTILINE) == ["${BASE}", "${BASE}"]
+    last = text[text.rindex("\nFROM") :]
+    users = re.findall(r"^USER (\S+)", last, re.MULTILINE)
+    assert users == ["dualface"]
+    assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility,video" in last
+    assert "RAY_AUTH_MODE=token" in last
+    assert "--require-hashes" in text
+    assert "--shm-size" in text
+    for path in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
+        for source in path.split():
+            assert (ROOT / source).exists(), source
+
+
+# --- ray up -------------------------------------------------------------------------------------------------------
+def test_ray_accepts_the_cluster_file():
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    document = load("ray-cluster.yaml")
+    validate_config(prepare_config(document))
+    assert document["file_mounts"] == {"/home/dualface/.ray/auth_token": "~/.ray/auth_token"}
+    options = document["docker"]["run_options"]
+    assert "-e RAY_AUTH_MODE=token" in options
+    assert "-e NVIDIA_DRIVER_CAPABILITIES=compute,utility,video" in options
+    assert any(option.startswith("--shm-size=") for option in options)
+    assert any("dualface-start-node head" in line for line in document["head_start_ray_commands"])
+    assert document["worker_start_ray_commands"][-1] == "dualface-start-node worker $RAY_HEAD_IP"
+
+
+# --- Kubernetes ---------------------------------------------------------------------------------------------------
+def specs() -> dict[str, dict[str, Any]]:
+    return {
+        "raycluster": load("kuberay/raycluster.yaml")["spec"],
+        "rayjob": load("kuberay/rayjob.yaml")["spec"]["rayClusterSpec"],
+    }
+
+
+def pods(spec: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    groups = [("head", spec["headGroupSpec"]), *((group["groupName"], group) for group in spec["workerGroupSpecs"])]
+    return [(name, group["template"]["spec"]) for name, group in groups]
+
+
+def test_the_two_kubernetes_files_describe_the_same_cluster():
+    """The job's dashboard listens in the pod's network, since the operator asks it; nothing else differs."""
+    cluster, job = specs()["raycluster"], specs()["rayjob"]
+    assert cluster["headGroupSpec"]["rayStartParams"].pop("dashboard-host") == "127.0.0.1"
+    assert job["headGroupSpec"]["rayStartParams"].pop("dashboard-host") == "0.0.0.0"
+    assert cluster == job
+    document = load("kuberay/raycluster.yaml")
+    assert (document["apiVersion"], document["kind"]) == ("ray.io/v1", "RayCluster")
+
+
+@pytest.mark.parametrize("name", ["raycluster", "rayjob"])
+def test_required_fields_of_a_cluster(name):
+    spec = specs()[name]
+    assert spec["authOptions"] == {"mode": "token"}
+    assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    assert spec["headGroupSpec"]["serviceType"] == "ClusterIP"
+    for group in spec["workerGroupSpecs"]:
+        assert 0 <= group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+        assert "labels" not in group["rayStartParams"], "KubeRay takes them from the group's own field alone"
+        load_profile(group["labels"]["dualface-profile"])
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+    for group, pod in pods(spec):
+        (container,) = pod["containers"]
+        assert container["resources"]["requests"] == container["resources"]["limits"], group
+        mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        shared = volumes[mounts["/dev/shm"]]["emptyDir"]
+        assert shared["medium"] == "Memory"
+        assert shared["sizeLimit"].endswith("Gi")
+        assert set(mounts.values()) == set(volumes)
+        env = {item["name"]: item["value"] for item in container["env"]}
+        assert env["NVIDIA_DRIVER_CAPABILITIES"] == "compute,utility,video"
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+
+
+@pytest.mark.parametrize("name", ["raycluster", "rayjob"])
+def test_custom_resources_are_what_the_profile_says(name):
+    gpu = next(group for group in specs()[name]["workerGroupSpecs"] if "num-gpus" in group["rayStartParams"])
+    cards = int(gpu["rayStartParams"]["num-gpus"])
+    # KubeRay puts the value into a shell line: JSON in double quotes with its own quotes escaped
+    shown = subprocess.run(
+        ["bash", "-c", f"printf %s {gpu['rayStartParams']['resources']}"], capture_output=True, text=True, check=True
+    ).stdout
+    wanted = load_profile(gpu["labels"]["dualface-profile"]).node_resources(cards)
+    assert json.loads(shown) == wanted
+    (container,) = gpu["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == str(cards)
+    env = {item["name"]: item["value"] for item in container["env"]}
+    assert env["DUALFACE_NVENC_SESSIONS"] == str(wanted["nvenc_session"])
+    rule = gpu["template"]["spec"]["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0]
+    assert rule["topologyKey"] == "kubernetes.io/hostname", "two such pods on one machine would share its sessions"
+    assert rule["labelSelector"]["matchLabels"].items() <= gpu["template"]["metadata"]["labels"].items()
+
+
+def test_the_job_and_the_network():
+    document = load("kuberay/rayjob.yaml")
+    assert (document["apiVersion"], document["kind"]) == ("ray.io/v1", "RayJob")
+    spec = document["spec"]
+    assert spec["entrypoint"].startswith("python -m dualface_ray run ")
+    assert spec["shutdownAfterJobFinishes"] is True
+    assert spec["ttlSecondsAfterFinished"] > 0
+    assert spec["submissionMode"] == "K8sJobMode"
+    policy = load("kuberay/network-policy.yaml")
+    chosen = policy["spec"]["podSelector"]["matchLabels"]
+    groups = [spec["rayClusterSpec"]["headGroupSpec"], *spec["rayClusterSpec"]["workerGroupSpecs"]]
+    for template in [*(group["template"] for group in groups), spec["submitterPodTemplate"]]:
+        assert chosen.items() <= template["metadata"]["labels"].items()
+    reached = {port["port"] for rule in policy["spec"]["ingress"] for port in rule.get("ports", [])}
+    assert reached == {8265, 8080}
+
+
+# --- Grafana ------------------------------------------------------------------------------------------------------
+def test_the_dashboard_shows_every_metric_and_no_other():
+    document = json.loads((CLUSTER / "grafana" / "dualface.json").read_text(encoding="utf-8"))
+    text = " ".join(target["expr"] for panel in document["panels"] for target in panel["targets"])
+    used = {re.sub(r"_bucket$", "", name) for name in re.findall(r"ray_dualface_\w+", text)}
+    assert used == {spec.exported for spec in metrics.ALL}
+    ids = [panel["id"] for panel in document["panels"]]
+    assert len(set(ids)) == len(ids)
+    places = {(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in document["panels"]}
+    assert len(places) == len(ids)
+    for spec in metrics.ALL:
+        for panel in document["panels"]:
+            for target in panel["targets"]:
+                if re.search(rf"{spec.exported}\b|{spec.exported}_bucket", target["expr"]):
+                    for tag in re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]):
+                        assert tag in spec.tags, panel["title"]
+
+
+def test_metric_names_are_sound():
+    names = [spec.name for spec in metrics.ALL]
+    assert len(set(names)) == len(names)
+    for spec in metrics.ALL:
+        assert re.fullmatch(r"dualface_[a-z_]+", spec.name)
+        assert spec.name.endswith("_total") == (spec.kind == "counter"), "Ray adds it otherwise, and exports both"
+        assert bool(spec.boundaries) == (spec.kind == "histogram")
+        assert list(spec.boundaries) == sorted(spec.boundaries)
+        assert not {"job", "instance", "le"} & set(spec.tags), "Prometheus uses these itself"
+
+
+def test_the_exporter_refuses_what_does_not_fit():
+    exporter = metrics.Exporter({"run": "r", "lane": "l"}, [metrics.FRAMES, metrics.VIDEOS])
+    for call in (
+        lambda: exporter.put(metrics.FRAMES, 1),
+        lambda: exporter.add(metrics.VIDEOS),
+        lambda: exporter.add(metrics.LANE_DEATHS),
+        lambda: exporter.put(metrics.POOL_BYTES, 1),
+    ):
+        with pytest.raises(ValueError, match="dualface_"):
+            call()
+
+
+# --- scripts ------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def stand_ins(tmp_path):
+    """A folder for PATH in which `ray` writes down how it is called and `nvidia-smi` shows two cards."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "ray").write_text(
+        '#!/bin/bash\nprintf "%s\\n" "$RAY_AUTH_MODE" "${DUALFACE_NVENC_SESSIONS-}" "$@" > "$CALLED"\n',
+        encoding="utf-8",
+    )
+    (folder / "nvidia-smi").write_text(
+        '#!/bin/bash\n[ "$1" = --list-gpus ] && printf "GPU 0: X\\nGPU 1: X\\n" || printf "550.67\\n550.67\\n"\n',
+        encoding="utf-8",
+    )
+    for path in folder.iterdir():
+        path.chmod(0o755)
+    home = tmp_path / "home"
+    (home / ".ray").mkdir(parents=True)
+    (home / ".ray" / "auth_token").write_text("secret", encoding="utf-8")
+    return folder, home
+
+
+def script(stand_ins, name: str, *arguments: str, **env: str) -> tuple[int, str, list[str]]:
+    folder, home = stand_ins
+    called = folder / "called"
+    called.unlink(missing_ok=True)
+    python = Path(shutil.which("python3") or "python3").parent
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "DUALFACE_"))}
+    path = f"{folder}:{Path(sys.executable).parent}:{python}:/usr/bin:/bin"
+    done = subprocess.run(
+        [str(CLUSTER / name), *arguments],
+        env={**clean, "HOME": str(home), "PATH": path, "CALLED": str(called), "PYTHONPATH": str(ROOT), **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    lines = called.read_text(encoding="utf-8").splitlines() if called.exists() else []
+    return done.returncode, done.stderr, lines
+
+
+def test_a_worker_declares_what_its_profile_says(stand_ins):
+    code, errors, called = script(stand_ins, "start-node.sh", "worker", "head", DUALFACE_PROFILE="rtx4090")
+    assert (code, errors) == (0, "")
+    assert called[:2] == ["token", "8"], "the driver of this machine allows eight sessions"
+    assert "--address=head:6379" in called
+    assert "--num-gpus=2" in called
+    (resources,) = [line for line in called if line.startswith("--resources=")]
+    assert json.loads(resources.partition("=")[2]) == {"nvdec_session": 12, "nvenc_session": 8}
+    assert "--labels=dualface-profile=rtx4090,dualface-driver=550.67" in called
+
+
+def test_a_worker_without_a_card_and_the_head(stand_ins):
+    code, _, called = script(stand_ins, "start-node.sh", "worker", "head", DUALFACE_PROFILE="cpu")
+    assert code == 0
+    assert "--resources={}" in called
+    assert "--labels=dualface-profile=cpu" in called
+    code, _, called = script(stand_ins, "start-node.sh", "head", DUALFACE_RAY_OPTIONS="--metrics-export-port=9 --block")
+    assert code == 0
+    assert {"--head", "--num-cpus=0", "--dashboard-host=127.0.0.1", "--block"} <= set(called)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "says"),
+    [
+        ((), {}, "usage"),
+        (("worker",), {}, "usage"),
+        (("worker", "head"), {}, "no profile"),
+        (("worker", "head"), {"DUALFACE_PROFILE": "rtx9999"}, "is no profile"),
+        (("head",), {"RAY_AUTH_TOKEN_PATH": "/nowhere/token"}, "no token"),
+    ],
+)
+def test_a_node_that_cannot_be_started_says_why(stand_ins, arguments, env, says):
+    code, errors, called = script(stand_ins, "start-node.sh", *arguments, **env)
+    assert code != 0
+    assert says in errors
+    assert called == []
+
+
+def test_submitting_hands_everything_to_run(stand_ins):
+    arguments = ["--set", "framing.layout=stacked", "-o", "/data/out", "/data/in/a b.mp4", "s3://bucket/c.mp4"]
+    code, errors, called = script(stand_ins, "submit.sh", *arguments)
+    assert (code, errors) == (0, "")
+    assert called[0] == "token"
+    assert called[2:6] == ["job", "submit", "--address", "http://127.0.0.1:8265"]
+    assert called[called.index("--") + 1 :] == ["python", "-m", "dualface_ray", "run", *arguments]
+    folder = Path(called[called.index("--working-dir") + 1])
+    assert not folder.exists(), "its empty folder is removed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "usage"),
+        (("-o", "out", "/data/a.mp4"), "out is relative"),
+        (("-o", "/out", "a.mp4"), "a.mp4 is relative"),
+        (("/data/a.mp4",), "no output folder"),
+        (("--config", "my.yaml", "-o", "/out", "/data/a.mp4"), "my.yaml is relative"),
+    ],
+)
+def test_a_submission_that_cannot_work_is_refused(stand_ins, arguments, says):
+    code, errors, called = script(stand_ins, "submit.sh", *arguments)
+    assert (code, called) == (2, [])
+    assert says in errors
+
+
+# --- metrics on a real Ray ----------------------------------------------------------------------------------------
+@pytest.mark.ray
+@pytest.mark.long
+def test_prometheus_finds_the_names_that_grafana_asks_for():
+    """In a process of its own: an exporter talks to a real Ray, and its metrics page is read."""
+    code = f"""
+import socket, sys, time, urllib.request
+sys.path.insert(0, {str(ROOT)!r})
+import ray
+from actors import metrics
+with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    port = probe.getsockname()[1]
+ray.init(address="local", num_cpus=1, include_dashboard=False, _metrics_export_port=port, log_to_driver=False,
+         object_store_memory=80 * 2**20, logging_level="ERROR")
+exporter = metrics.Exporter({{"run": "r", "lane": "l"}})
+for spec in metrics.ALL:
+    tags = {{"state": "done"}} if "state" in spec.tags else {{}}
+    exporter.add(spec, 2, **tags) if spec.kind == "counter" else exporter.put(spec, 2, **tags)
+wanted, page = {{spec.exported for spec in metrics.ALL}}, ""
+deadline = time.monotonic() + 60
+while time.monotonic() < deadline and not all(name in page for name in wanted):
+    time.sleep(1)
+    try:
+        page = urllib.request.urlopen(f"http://127.0.0.1:{{port}}", timeout=5).read().decode()
+    except OSError:
+        continue
+ray.shutdown()
+series = {{line.partition("{{")[0] for line in page.splitlines() if line.startswith("ray_dualface")}}
+for spec in metrics.ALL:
+    name = spec.exported + ("_bucket" if spec.kind == "histogram" else "")
+    assert name in series, (name, sorted(series))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
