@@ -1,4 +1,4 @@
-"""The files that run this on a cluster: fields, versions, safety; the scripts, with stand-ins for Ray and the driver."""
+"""Cluster files: fields, versions, safety; and the scripts, with stand-ins for Ray and the driver."""
 
 from __future__ import annotations
 

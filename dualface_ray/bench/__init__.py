@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dualface_ray.bench.cpu import CpuBench, run_cpu_bench
     from dualface_ray.bench.identity import run_identity_bench
+    from dualface_ray.bench.outcome import ScheduleBench
+    from dualface_ray.bench.schedule import run_schedule_bench
     from dualface_ray.bench.scoreboard import IdentityBench
 
 __all__ = [
@@ -32,7 +34,7 @@ __all__ = [
 _HOMES = {
     "CpuBench": "cpu",
     "IdentityBench": "scoreboard",
-    "ScheduleBench": "schedule",
+    "ScheduleBench": "outcome",
     "run_cpu_bench": "cpu",
     "run_identity_bench": "identity",
     "run_schedule_bench": "schedule",

@@ -14,8 +14,6 @@ from dualface_ray.bench.firstcome import FirstCome
 from dualface_ray.bench.outcome import ScheduleBench
 from dualface_ray.bench.simulation import AHEAD_S, Simulation
 
-__all__ = ["ScheduleBench", "run_schedule_bench"]
-
 
 def run_schedule_bench(
     *,

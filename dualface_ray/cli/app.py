@@ -223,6 +223,26 @@ def bench_identity(
     _finish(guarded(lambda: measure(request, as_json=as_json), as_json=as_json))
 
 
+@bench_app.command("schedule")
+def bench_schedule(
+    lanes: Annotated[int, typer.Option("--lanes", metavar="N", help="Simulated lanes, of three speeds.")] = 1000,
+    videos: Annotated[int, typer.Option("--videos", metavar="N", help="Simulated videos of mixed length.")] = 100_000,
+    deaths: Annotated[float, typer.Option("--deaths", metavar="R", help="Deaths of a lane in an hour.")] = 0.1,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another job of the same kind.")] = 0,
+    picture: Annotated[Path | None, typer.Option("--picture", metavar="SVG", help="Also draw it.")] = None,
+    as_json: _Json = False,
+) -> None:
+    """Run the real scheduling code on a virtual clock, beside a lower bound of the time it takes."""
+    from dualface_ray.cli.bench import bench_schedule as measure
+
+    _finish(
+        guarded(
+            lambda: measure(lanes=lanes, videos=videos, deaths=deaths, seed=seed, picture=picture, as_json=as_json),
+            as_json=as_json,
+        )
+    )
+
+
 def _finish(code: int) -> None:
     raise typer.Exit(code)
 

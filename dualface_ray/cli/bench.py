@@ -46,6 +46,34 @@ def bench_cpu(*, seconds: int, pairs: int, deface_seconds: int, memory: bool, as
     return 0
 
 
+def bench_schedule(
+    *, lanes: int, videos: int, deaths: float, seed: int, picture: Path | None = None, as_json: bool = False
+) -> int:
+    """Simulate a job, print the table and draw the picture where one is wanted; returns 0.
+
+    Raises:
+        RequestError: numbers that measure nothing.
+        OutputError: the picture cannot be written.
+    """
+    if not (1 <= lanes <= 100_000 and 1 <= videos <= 10_000_000 and 0 <= deaths <= 60):
+        raise RequestError(
+            f"lanes={lanes}, videos={videos}, deaths={deaths:g} measure nothing",
+            where="bench schedule",
+            remedy="Use at least one lane and one video, and at most 60 deaths per lane-hour.",
+        )
+    from dualface_ray.bench import run_schedule_bench
+
+    result = run_schedule_bench(lanes=lanes, videos=videos, deaths_per_lane_hour=deaths, seed=seed)
+    if picture is not None:
+        result.write_picture(picture)
+    if as_json:
+        facts = {**dataclasses.asdict(result), "share_of_bound": result.share_of_bound}
+        sys.stdout.write(json.dumps(facts) + "\n")
+    else:
+        sys.stdout.writelines(f"{name:<26}{shown(value)}\n" for name, value in result.rows())
+    return 0
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class IdentityRequest:
     """Which scenes to measure, and how."""
