@@ -34,7 +34,13 @@ class LanePlan:
     """Videos at once."""
     threads: ThreadBudget
     pool_bytes: int
+    """Of one decoder's pool."""
     pool_slots: int
+    """Of one decoder's pool."""
+    decoders: int = 1
+    """Decoder actors, each with a pool of its own."""
+    encoders: int = 1
+    """Encoder actors."""
     node_id: str = ""
     """The Ray node it belongs to; empty = wherever there is room."""
     machine: str = ""
@@ -44,8 +50,6 @@ class LanePlan:
     """nvenc, cpu, or empty: the backend finds out."""
     nvdec_sessions: int = 0
     nvenc_sessions: int = 0
-    decoders: int = 1
-    """Decoder actors that suit the card."""
     speed: float = 1.0
     """First guess for the schedule, in seconds of video a second for the whole lane."""
 
@@ -197,11 +201,13 @@ def _share_cores(settings: Settings, chosen: Sequence[Slot], candidates: Candida
 
 def _plan(settings: Settings, slot: Slot, number: int, ring_bytes: Sequence[int]) -> LanePlan:
     streams = slot.streams
-    pool_bytes = max(1, sum(sorted(ring_bytes, reverse=True)[:streams]))
+    decoders = min(streams, slot.profile.lane.decoders.value if slot.gpu and slot.profile else 1)
+    each = -(-streams // decoders)
+    pool_bytes = max(1, sum(sorted(ring_bytes, reverse=True)[:each]))
     if settings.lane.pool_budget_bytes:
-        pool_bytes = min(pool_bytes, settings.lane.pool_budget_bytes)
+        pool_bytes = min(pool_bytes, settings.lane.pool_budget_bytes // decoders)
     elif slot.gpu and slot.profile is not None:
-        pool_bytes = min(pool_bytes, int(slot.profile.vram_bytes.value * settings.lane.vram_share))
+        pool_bytes = min(pool_bytes, int(slot.profile.vram_bytes.value * settings.lane.vram_share / decoders))
     return LanePlan(
         lane_id=f"lane-{number}",
         backend="cuda" if slot.gpu else "cpu",
@@ -210,14 +216,14 @@ def _plan(settings: Settings, slot: Slot, number: int, ring_bytes: Sequence[int]
         streams=streams,
         threads=thread_budget(slot.cores, streams),
         pool_bytes=pool_bytes,
-        pool_slots=streams * settings.quota_frames(Fraction(settings.input.max_fps)),
+        pool_slots=each * settings.quota_frames(Fraction(settings.input.max_fps)),
+        decoders=decoders,
         node_id=slot.node.node_id,
         machine=slot.node.machine,
         profile=slot.profile.name if slot.profile else "",
         encoder=slot.encoder,
         nvdec_sessions=streams * slot.decoder_sessions,
         nvenc_sessions=streams * slot.encoder_sessions,
-        decoders=slot.profile.lane.decoders.value if slot.profile else 1,
         speed=slot.speed if slot.gpu else slot.speed * slot.cores,
     )
 
