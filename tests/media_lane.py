@@ -12,7 +12,7 @@ import numpy as np
 from dualface_ray.backends.cpu.decode import CpuDecodeSession
 from dualface_ray.backends.cpu.encode import CpuEncodeSession
 from dualface_ray.backends.pyav import AssembleReport, SegmentWriter, assemble
-from dualface_ray.frames import StreamInfo
+from dualface_ray.frames import PixelLayout, StreamInfo
 from dualface_ray.media import DecodedFrame, EncodeSpec, Packet
 from dualface_ray.settings import Settings
 
@@ -42,7 +42,8 @@ def decode_all(path: Path, settings: Settings | None = None, *, batch: int = 5, 
         slots: list[np.ndarray] = []
         signatures = []
         while True:
-            fresh = [np.full((info.slot_height_px * 3 // 2, info.slot_width_px), 77, np.uint8) for _ in range(batch)]
+            kind = np.uint8 if info.layout is PixelLayout.NV12 else np.uint16
+            fresh = [np.full((info.slot_height_px * 3 // 2, info.slot_width_px), 77, kind) for _ in range(batch)]
             part = session.decode(fresh)
             frames += part.frames
             slots += fresh[: len(part.frames)]
@@ -60,6 +61,7 @@ def spec_of(info: StreamInfo, **changes: object) -> EncodeSpec:
         "height_px": info.slot_height_px,
         "time_base": info.time_base,
         "rate": info.average_rate,
+        "bits": 8 if info.layout is PixelLayout.NV12 else 10,
         "preset": "ultrafast",
         "gop_frames": 12,
     }

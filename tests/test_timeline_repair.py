@@ -50,7 +50,7 @@ def test_several_duplicates_share_the_room_of_one_frame():
 def test_a_small_step_back_is_a_frame_out_of_place():
     out, counters = repaired([0, 2002, 1001, 3003])
     assert out == [0, 2002, 2502, 3003]
-    assert counters == {"pts_missing": 0, "pts_duplicate": 1, "pts_restarts": 0}
+    assert counters == {"pts_missing": 0, "pts_duplicate": 1, "pts_outliers": 0, "pts_restarts": 0}
 
 
 def test_a_restarted_clock_goes_on_from_where_it_was():

@@ -13,6 +13,7 @@ from dualface_ray.media.audio import AudioPlan, plan_audio
 from dualface_ray.media.colour import settled_colour
 from dualface_ray.media.disk import free_bytes, is_disk_full, output_error, require_free
 from dualface_ray.media.files import check_input
+from dualface_ray.media.hdr import HDR_TRANSFERS, sdr_signal
 from dualface_ray.media.naming import OutputPlan, plan_outputs
 from dualface_ray.media.ports import (
     Canvas,
@@ -27,6 +28,7 @@ from dualface_ray.media.ports import (
 from dualface_ray.media.workspace import remove_partials, segment_path
 
 __all__ = [
+    "HDR_TRANSFERS",
     "AtomicFile",
     "AudioPlan",
     "Canvas",
@@ -47,6 +49,7 @@ __all__ = [
     "remove_partials",
     "remove_parts",
     "require_free",
+    "sdr_signal",
     "segment_path",
     "settled_colour",
     "write_atomic",

@@ -20,7 +20,7 @@ Shape (slot_height_px * 3 // 2, slot_width_px), uint8 for NV12 and uint16 for P0
 """
 
 Canvas = Any
-"""A composed picture where it lives: same form as a slot, of the canvas's size, NV12 unless 10-bit output is set."""
+"""A composed picture where it lives: same form as a slot, of the canvas's size, NV12 (P010 for 10-bit output)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,8 @@ class EncodeSpec:
     colour_transfer: int = 1
     full_range: bool = False
     threads: int = 1
+    bits: int = 8
+    """Of a sample: 8 (canvases are NV12), or 10 (P010)."""
 
 
 @dataclass(frozen=True, slots=True)

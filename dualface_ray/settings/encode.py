@@ -26,6 +26,8 @@ class EncodeSettings(Group):
     """Speed against size: ultrafast to placebo (x264, x265), p1 to p7 (NVENC), 0 to 13 (SVT-AV1)."""
     gop_s: float = Field(2.0, gt=0, le=20)
     """Longest distance between two key frames."""
+    hdr: Literal["tonemap", "keep"] = "tonemap"
+    """tonemap turns HLG and PQ sources into BT.709; keep writes them as 10-bit HEVC with their tags."""
     audio_bitrate_bps: int = Field(160_000, ge=16_000, le=512_000)
     """For audio that has to be encoded to AAC."""
 
@@ -35,6 +37,16 @@ class EncodeSettings(Group):
         if value not in _ALL_PRESETS:
             raise ValueError(f"no such preset; use one of {', '.join(_PRESETS)}, p1 to p7 or 0 to 13")
         return value
+
+    @model_validator(mode="after")
+    def _keeping_hdr_needs_ten_bits(self) -> EncodeSettings:
+        if self.hdr == "keep" and self.codec != "hevc":
+            raise conflict(
+                "encode.hdr",
+                f"keep needs 10-bit HEVC, but encode.codec is {self.codec}",
+                "Set encode.codec=hevc or encode.hdr=tonemap.",
+            )
+        return self
 
     @model_validator(mode="after")
     def _codec_fits_container(self) -> EncodeSettings:

@@ -22,12 +22,17 @@ class InputSettings(Group):
     """Files with more streams (video, audio, subtitles, data) are refused."""
     max_duration_s: float = Field(24 * 3600.0, gt=0)
     """Longer videos are refused."""
+    max_decoded_bytes: int = Field(1 << 46, ge=1 << 20)
+    """Videos that decode to more pixels than this are refused or stopped (64 TiB: a day of 4K at 60 Hz)."""
     max_fps: int = Field(120, ge=1, le=1000)
     """Highest frame rate; the look-ahead in frames follows from the stream's own rate, never above this."""
     allow_symlinks: bool = False
     """Follow symbolic links given as inputs; otherwise they are refused."""
     on_damage: Literal["conceal", "stop"] = "conceal"
     """conceal repeats the last good frame and counts it; stop fails that video."""
+
+    deinterlace: Literal["auto", "off"] = "auto"
+    """auto turns pictures that are marked as interlaced into whole ones, one for one; off leaves their combs."""
 
     @model_validator(mode="after")
     def _some_size_passes(self) -> InputSettings:

@@ -1,7 +1,8 @@
 """Timeline: integer ticks, exact fractions, and what becomes of the source's time stamps.
 
     raw PTS (or none) ─► PtsRepair ─► strictly increasing ticks ─┬─ timing.mode=source: used as they are
-                             └─ counters                         └─ timing.mode=cfr: plan_cfr ─► frame per tick
+                             └─ counters       └─ SteadyRate     └─ timing.mode=cfr: CfrClock ─► frame per tick
+                                                  (holes)
 
 Knows numbers only; may not know files, frames or codecs.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from dualface_ray.timeline.cfr import CfrClock, CfrPlan, plan_cfr
 from dualface_ray.timeline.repair import ClockJoin, PtsRepair
+from dualface_ray.timeline.steady import SteadyRate
 from dualface_ray.timeline.ticks import Rounding, frame_ticks, rescale, round_fraction, seconds, track_timescale
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "ClockJoin",
     "PtsRepair",
     "Rounding",
+    "SteadyRate",
     "frame_ticks",
     "plan_cfr",
     "rescale",

@@ -25,12 +25,19 @@ class ClockJoin:
     _last: int | None = field(default=None, repr=False)
     _offset: int = field(default=0, repr=False)
 
+    def joined(self, raw_pts: int) -> int:
+        """A stamp of the present piece on the joined clock."""
+        return raw_pts + self._offset
+
+    def restart_ticks(self, step_ticks: int) -> int:
+        """The longest step back that is not a restart."""
+        return max(round_fraction(_RESTART_S / self.time_base), _RESTART_FRAMES * step_ticks)
+
     def push(self, raw_pts: int, step_ticks: int) -> int:
         """The stamp on the joined clock; ``step_ticks``: the nominal duration of one frame or packet."""
-        pts = raw_pts + self._offset
+        pts = self.joined(raw_pts)
         last = self._last
-        limit = max(round_fraction(_RESTART_S / self.time_base), _RESTART_FRAMES * step_ticks)
-        if last is not None and last - pts > limit:
+        if last is not None and last - pts > self.restart_ticks(step_ticks):
             self.restarts += 1
             self._offset += last + step_ticks - pts
             pts = last + step_ticks
@@ -45,6 +52,8 @@ class PtsRepair:
     Rules, in this order:
 
     * a missing stamp follows the one before by one nominal frame;
+    * a single stamp far off (an outlier: the next one continues from the one before, and from here to there it would
+      be a restart; or, at either end of the video, one further away than a video may last) is taken for missing;
     * a restarted clock is joined (``ClockJoin``);
     * a stamp equal to or behind the one before (duplicate, backwards) goes half way into the frame that is being
       shown, so that the next good stamp is met unchanged; several in a row halve what is left;
@@ -53,13 +62,16 @@ class PtsRepair:
     Attributes:
         time_base: seconds per tick.
         average_rate: nominal frames per second (0 = unknown: steps of one tick).
-        missing, duplicate: repairs so far.
+        longest_ticks: no video lasts longer (0 = unknown); judges outliers at the ends.
+        missing, duplicate, outliers: repairs so far.
     """
 
     time_base: Fraction
     average_rate: Fraction
+    longest_ticks: int = 0
     missing: int = 0
     duplicate: int = 0
+    outliers: int = 0
     _last: int | None = field(default=None, repr=False)
     _anchor: int = field(default=0, repr=False)
     _clock: ClockJoin = field(init=False, repr=False)
@@ -67,13 +79,22 @@ class PtsRepair:
     def __post_init__(self) -> None:
         self._clock = ClockJoin(self.time_base)
 
-    def push(self, raw_pts: int | None) -> int:
-        """The repaired stamp of the next frame, greater than every one before."""
+    def push(self, raw_pts: int | None, following: int | None = None, *, final: bool = False) -> int:
+        """The repaired stamp of the next frame, greater than every one before.
+
+        Args:
+            raw_pts: as the file says; None = it says nothing.
+            following: the raw stamp of the frame after this one, where it is known; without it no outlier is found.
+            final: no frame follows.
+        """
         step = frame_ticks(self.time_base, self.average_rate)
         last = self._last
         if raw_pts is None:
             self.missing += 1
             return self._keep(0 if last is None else last + step)
+        if self._is_outlier(raw_pts, following, final, step):
+            self.outliers += 1
+            return self._keep(self._between(following, step))
         pts = self._clock.push(raw_pts, step)
         if last is None or pts > last:
             return self._keep(pts)
@@ -82,9 +103,34 @@ class PtsRepair:
         self._last = last + max(1, room // 2)
         return self._last
 
+    def _is_outlier(self, raw_pts: int, following: int | None, final: bool, step: int) -> bool:
+        pts, last = self._clock.joined(raw_pts), self._last
+        limit = self._clock.restart_ticks(step)
+        if following is None:
+            return final and last is not None and 0 < self.longest_ticks < pts - last
+        then = self._clock.joined(following)
+        if last is None:
+            return pts - then > limit or 0 < self.longest_ticks < then - pts
+        return then > last and (pts - then > limit or last - pts > limit)
+
+    def _between(self, following: int | None, step: int) -> int:
+        """A stamp for a frame whose own one is of no use."""
+        last = self._last
+        if following is None:
+            return 0 if last is None else last + step
+        then = self._clock.joined(following)
+        if last is None:
+            return then - step
+        return last + max(1, min(step, (then - last) // 2))
+
     def counters(self) -> dict[str, int]:
         """Repairs by the names that reports use."""
-        return {"pts_missing": self.missing, "pts_duplicate": self.duplicate, "pts_restarts": self._clock.restarts}
+        return {
+            "pts_missing": self.missing,
+            "pts_duplicate": self.duplicate,
+            "pts_outliers": self.outliers,
+            "pts_restarts": self._clock.restarts,
+        }
 
     def _keep(self, pts: int) -> int:
         self._last = self._anchor = pts

@@ -51,7 +51,7 @@ class CpuBackend:
         """Resampling on YUV planes."""
         from dualface_ray.backends.cpu.compose import CpuCompositor
 
-        return CpuCompositor()
+        return CpuCompositor(keep_hdr=settings.encode.hdr == "keep")
 
     def open_encoder(self, spec: EncodeSpec) -> EncodeSession:
         """x264, x265 or SVT-AV1."""

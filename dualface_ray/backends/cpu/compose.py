@@ -30,12 +30,15 @@ from dualface_ray.compose import (
     resample,
     tile_map,
 )
-from dualface_ray.frames import StreamInfo
+from dualface_ray.frames import PixelLayout, StreamInfo
 from dualface_ray.framing import CanvasPlan, FramePlan, TilePlan
+from dualface_ray.media import HDR_TRANSFERS
 
 Array = npt.NDArray[Any]
 
 _ROTATIONS = {1: cv2.ROTATE_90_CLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_COUNTERCLOCKWISE}
+_WORD = 256
+"""A 16-bit word of P010 for each 8-bit level."""
 _STEP_MIN = 1 / 64
 """Enlargements beyond this take the table of weights: the leading samples of stage 2 would outgrow the tile."""
 
@@ -44,9 +47,13 @@ class CpuCompositor:
     """``dualface_ray.compose.Compositor`` for slots in host memory; used by one thread at a time.
 
     Canvases are NV12 arrays, uint8 (height * 3 // 2, width), the compositor's own, rewritten by the next call.
+
+    Args:
+        keep_hdr: streams whose slots are HLG or PQ in P010 get P010 canvases, uint16 of the same shape.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_hdr: bool = False) -> None:
+        self._keep_hdr = keep_hdr
         self._canvases: dict[tuple[int, int, int], Array] = {}
         """By position in the call, width and height."""
 
@@ -75,12 +82,14 @@ class CpuCompositor:
     def _draw(self, info: StreamInfo, slot: Array, plan: CanvasPlan, colour: ColourTransform, position: int) -> Array:
         check_canvas(plan)
         key = position, plan.width_px, plan.height_px
+        ten = self._keep_hdr and info.layout is PixelLayout.P010 and info.colour.transfer in HDR_TRANSFERS
         canvas = self._canvases.get(key)
-        if canvas is None:
-            canvas = self._canvases[key] = np.empty((plan.height_px * 3 // 2, plan.width_px), np.uint8)
+        if canvas is None or (canvas.dtype == np.uint16) != ten:
+            shape = (plan.height_px * 3 // 2, plan.width_px)
+            canvas = self._canvases[key] = np.empty(shape, np.uint16 if ten else np.uint8)
         if not _covered(plan):
-            canvas[: plan.height_px] = BLACK[0]
-            canvas[plan.height_px :] = BLACK[1]
+            canvas[: plan.height_px] = BLACK[0] * (_WORD if ten else 1)
+            canvas[plan.height_px :] = BLACK[1] * (_WORD if ten else 1)
         chroma = canvas[plan.height_px :].reshape(plan.height_px // 2, plan.width_px // 2, 2)
         for tile in plan.tiles:
             x, y, width, height = tile.x_px, tile.y_px, tile.width_px, tile.height_px
@@ -120,7 +129,10 @@ def _draw_tile(
     chroma = _resample(pairs, where.chroma_x, where.chroma_y, CHROMA)
     if where.turns:
         luma, chroma = cv2.rotate(luma, _ROTATIONS[where.turns]), cv2.rotate(chroma, _ROTATIONS[where.turns])
-    if colour.mixes:
+    if luma_out.dtype == np.uint16:
+        luma_out[...] = _words(luma, colour.luma_gain, colour.luma_offset)
+        chroma_out[...] = _words(chroma, colour.chroma_gain, colour.chroma_offset)
+    elif colour.mixes:
         _mix(luma, chroma, colour, luma_out, chroma_out)
     elif colour.rescales:
         luma_out[...] = cv2.convertScaleAbs(luma, alpha=colour.luma_gain, beta=colour.luma_offset)
@@ -128,6 +140,13 @@ def _draw_tile(
     else:
         luma_out[...] = luma
         chroma_out[...] = chroma
+
+
+def _words(plane: Array, gain: float, offset: float) -> Array:
+    """P010 words to P010 words of limited range: 10 significant bits, rounded. HDR keeps its matrix: nothing mixes."""
+    levels = np.rint(plane.astype(np.float32) * (gain * 4) + offset * 4)
+    words: Array = np.clip(levels, 0, 1023).astype(np.uint16) << 6
+    return words
 
 
 def _mix(luma: Array, chroma: Array, colour: ColourTransform, luma_out: Array, chroma_out: Array) -> None:

@@ -3,26 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from av.video.frame import VideoFrame
 
 from dualface_ray.backends.cpu.signature import signature
-from dualface_ray.backends.pyav import Demuxer, Picture, PictureSource, SlotWriter, probe
+from dualface_ray.backends.pyav import (
+    Demuxer,
+    MediaProbe,
+    PictureSource,
+    SlotWriter,
+    TimedPicture,
+    TimedPictures,
+    check_decoded,
+    probe,
+)
 from dualface_ray.errors import LimitExceededError, NotAVideoError
-from dualface_ray.frames import SIGNATURE_BYTES, CutCandidates, FrameFlag, StreamInfo
-from dualface_ray.media import DecodedBatch, DecodedFrame, Slot
+from dualface_ray.frames import SIGNATURE_BYTES, Colour, CutCandidates, FrameFlag, PixelLayout, StreamInfo
+from dualface_ray.media import HDR_TRANSFERS, DecodedBatch, DecodedFrame, Slot
 from dualface_ray.settings import Settings
-from dualface_ray.timeline import PtsRepair
+
+_BT709 = Colour(1, 1, 1)
+
+
+def slot_info(found: MediaProbe, settings: Settings) -> StreamInfo:
+    """The stream as this session puts it into slots.
+
+    HLG and PQ become 8-bit BT.709 of limited range, or stay as they are in P010 where ``encode.hdr`` is ``keep``;
+    everything else becomes 8-bit NV12 of its own matrix and range.
+    """
+    if found.video.colour.transfer not in HDR_TRANSFERS:
+        return found.video
+    if settings.encode.hdr == "keep":
+        return replace(found.video, layout=PixelLayout.P010)
+    return replace(found.video, colour=_BT709)
 
 
 class CpuDecodeSession:
     """The ``DecodeSession`` port over software decoding; used by one thread at a time.
 
-    Pictures of more than 8 bits become 8-bit NV12. A change of resolution in mid-stream is scaled to the first size
-    and counted. Two frames are held beyond the slots at most: the last good one (to stand in for losses) and those
-    the decoder gave with it.
+    See ``slot_info`` for what lies in the slots. A change of resolution in mid-stream is scaled to the first size and
+    counted. A few frames are held beyond the slots: the last good one (to stand in for losses), one looked ahead at,
+    one in the deinterlacer, and those the decoder gave with them.
 
     Args:
         path: the video.
@@ -37,17 +61,24 @@ class CpuDecodeSession:
     def __init__(self, path: Path, stream_id: str, settings: Settings, threads: int) -> None:
         self._path = path
         self.probe = probe(path, settings, stream_id)
-        self._info = self.probe.video
+        self._info = info = slot_info(self.probe, settings)
         limits = settings.input
         self._max_ticks = limits.max_duration_s / float(self._info.time_base)
         self._demuxer = Demuxer(path, limits.max_width_px * limits.max_height_px)
         try:
-            self._source = PictureSource(self._demuxer, threads, conceal=limits.on_damage == "conceal")
+            source = PictureSource(self._demuxer, threads, conceal=limits.on_damage == "conceal")
         except BaseException:
             self._demuxer.close()
             raise
-        self._writer = SlotWriter(self._info)
-        self._repair = PtsRepair(self._info.time_base, self._info.average_rate)
+        self._pictures = TimedPictures(source, info, settings, threads)
+        self._writer = SlotWriter(
+            info,
+            source_transfer=self.probe.video.colour.transfer,
+            source_full_range=self.probe.video.colour.full_range,
+            mirrored=self.probe.mirrored,
+            threads=threads,
+        )
+        self._settings = settings
         self._cuts = CutCandidates()
         self._last: VideoFrame | None = None
         self._size = (self._info.width_px, self._info.height_px)
@@ -72,7 +103,7 @@ class CpuDecodeSession:
         frames: list[DecodedFrame] = []
         signatures = np.empty((len(slots), SIGNATURE_BYTES), np.uint8)
         for slot in slots:
-            picture = None if self._ended else self._source.next()
+            picture = None if self._ended else self._pictures.next()
             if picture is None:
                 self._ended = True
                 break
@@ -83,7 +114,8 @@ class CpuDecodeSession:
 
     def counters(self) -> dict[str, int]:
         """Repairs and losses so far, by name; absent = none."""
-        found = {**self._source.counters, **self._repair.counters(), "resolution_changes": self._resized}
+        tone_mapped = self._frames if self._info.colour != self.probe.video.colour else 0
+        found = {**self._pictures.counters(), "resolution_changes": self._resized, "tone_mapped": tone_mapped}
         return {name: count for name, count in sorted(found.items()) if count}
 
     def close(self) -> None:
@@ -92,7 +124,9 @@ class CpuDecodeSession:
         self._last = None
         self._demuxer.close()
 
-    def _deliver(self, picture: Picture, slot: Slot, out: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> DecodedFrame:
+    def _deliver(
+        self, picture: TimedPicture, slot: Slot, out: np.ndarray[tuple[int], np.dtype[np.uint8]]
+    ) -> DecodedFrame:
         flags = FrameFlag.KEY if picture.key else FrameFlag.NONE
         frame = picture.frame
         if frame is None:
@@ -109,10 +143,10 @@ class CpuDecodeSession:
         if self._cuts.push(out) or not self._frames:
             flags |= FrameFlag.CUT_CANDIDATE
         self._frames += 1
-        return DecodedFrame(self._stamp(picture.raw_pts), flags)
+        check_decoded(self._frames * self._info.slot_bytes, self._settings, self._path)
+        return DecodedFrame(self._checked(picture.pts_ticks), flags)
 
-    def _stamp(self, raw_pts: int | None) -> int:
-        pts = self._repair.push(raw_pts)
+    def _checked(self, pts: int) -> int:
         if self._first_pts is None:
             self._first_pts = pts
         if pts - self._first_pts > self._max_ticks:

@@ -1,4 +1,4 @@
-"""CpuEncodeSession: NV12 canvases encoded by x264 (or x265, SVT-AV1) through libav."""
+"""CpuEncodeSession: canvases encoded by x264 (or x265, SVT-AV1) through libav."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from dualface_ray.errors import EncodeError
 from dualface_ray.media import Canvas, EncodeSpec, Packet
 
 _ENCODERS = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1"}
+_BITS = {"h264": (8,), "hevc": (8, 10), "av1": (8,)}
+_SHIFT_16_TO_10 = 6
 _AV1_PRESETS = {
     "ultrafast": "12",
     "superfast": "11",
@@ -40,7 +42,7 @@ class CpuEncodeSession:
     frames of one GOP stay together whatever is in them, as on hardware encoders), parameter sets in ``extradata``.
 
     x264 takes NV12 as it lies in the canvas and copies it while it is being called, so nothing is copied before. x265
-    and SVT-AV1 take planes: one pass splits the chroma.
+    and SVT-AV1 take planes: one pass splits the chroma. HEVC takes 10 bits too, from P010.
 
     Args:
         spec: what to encode; the size must be even.
@@ -55,9 +57,12 @@ class CpuEncodeSession:
             raise EncodeError(f"unknown codec {spec.codec!r}", remedy=f"Use one of {', '.join(_ENCODERS)}.")
         if spec.width_px % 2 or spec.height_px % 2:
             raise EncodeError(f"the size {spec.width_px}x{spec.height_px} is odd", remedy="Use even sizes.")
+        if spec.bits not in _BITS[spec.codec]:
+            raise EncodeError(f"{spec.codec} is not written with {spec.bits} bits", remedy="Use encode.codec=hevc.")
+        self._sample: Any = np.uint8 if spec.bits == 8 else np.uint16
         self._planar: VideoFrame | None = None
         if spec.codec != "h264":
-            self._planar = VideoFrame(spec.width_px, spec.height_px, "yuv420p")
+            self._planar = VideoFrame(spec.width_px, spec.height_px, _planar_format(spec))
         try:
             self._context: Any = _open(spec)
         except PROBLEMS as error:
@@ -74,7 +79,7 @@ class CpuEncodeSession:
         """Encode one picture; it has been read completely on return.
 
         Args:
-            canvas: uint8 (height_px * 3 // 2, width_px), NV12, rows contiguous.
+            canvas: uint8 (height_px * 3 // 2, width_px), NV12, rows contiguous; uint16, P010, for 10 bits.
             pts_ticks: in ``spec.time_base``, greater than the one before.
 
         Raises:
@@ -114,8 +119,12 @@ class CpuEncodeSession:
 
     def _frame_of(self, canvas: Canvas) -> VideoFrame:
         width, height = self.spec.width_px, self.spec.height_px
-        if canvas.shape != (height * 3 // 2, width) or canvas.dtype != np.uint8 or canvas.strides[1] != 1:
-            raise EncodeError(f"a canvas must be uint8 ({height * 3 // 2}, {width}), not {canvas.dtype} {canvas.shape}")
+        dense = canvas.strides[1] == canvas.dtype.itemsize
+        if canvas.shape != (height * 3 // 2, width) or canvas.dtype != self._sample or not dense:
+            wanted = f"{np.dtype(self._sample)} ({height * 3 // 2}, {width})"
+            raise EncodeError(f"a canvas must be {wanted}, not {canvas.dtype} {canvas.shape}")
+        if self._sample == np.uint16:
+            canvas = canvas >> _SHIFT_16_TO_10
         if self._planar is not None:
             chroma = canvas[height:].reshape(height // 2, width // 2, 2)
             for plane, pixels in enumerate((canvas[:height], chroma[..., 0], chroma[..., 1])):
@@ -130,10 +139,14 @@ class CpuEncodeSession:
         return frame
 
 
-def _fill(frame: VideoFrame, index: int, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+def _fill(frame: VideoFrame, index: int, pixels: np.ndarray[Any, np.dtype[Any]]) -> None:
     plane: Any = frame.planes[index]
     rows, columns = pixels.shape
-    np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:rows, :columns] = pixels
+    np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size).view(pixels.dtype)[:rows, :columns] = pixels
+
+
+def _planar_format(spec: EncodeSpec) -> str:
+    return "yuv420p" if spec.bits == 8 else "yuv420p10le"
 
 
 def _open(spec: EncodeSpec) -> VideoCodecContext:
@@ -141,7 +154,7 @@ def _open(spec: EncodeSpec) -> VideoCodecContext:
     if not isinstance(context, VideoCodecContext):
         raise EncodeError(f"{spec.codec} is no video codec")
     context.width, context.height = spec.width_px, spec.height_px
-    context.pix_fmt = "nv12" if spec.codec == "h264" else "yuv420p"
+    context.pix_fmt = "nv12" if spec.codec == "h264" else _planar_format(spec)
     context.time_base = spec.time_base
     context.framerate = spec.rate
     context.gop_size = spec.gop_frames

@@ -1,7 +1,7 @@
 """PyAV: files in and out for every backend, with libav behind one door.
 
     path ─► probe (limits) ─► Demuxer ─┬─ packets ─► a hardware decoder
-                                       └─ PictureSource ─► SlotWriter ─► NV12 slot (the cpu backend)
+                                       └─ PictureSource ─► TimedPictures ─► SlotWriter ─► slot (the cpu backend)
     Packet ─► SegmentWriter ─► segments ─┐
     source's audio ─► copy or AAC ───────┴─► assemble ─► one file, complete or absent
 
@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from dualface_ray.backends.pyav.assemble import AssembleReport, assemble
 from dualface_ray.backends.pyav.demux import Demuxer, SourcePacket
+from dualface_ray.backends.pyav.limits import check_decoded
 from dualface_ray.backends.pyav.opening import PROBLEMS, encode_error, input_error, open_input
 from dualface_ray.backends.pyav.pictures import Picture, PictureSource
 from dualface_ray.backends.pyav.pixels import SlotWriter
 from dualface_ray.backends.pyav.probe import AudioInfo, MediaProbe, probe
 from dualface_ray.backends.pyav.segment import SegmentWriter
+from dualface_ray.backends.pyav.timed import TimedPicture, TimedPictures
 
 __all__ = [
     "PROBLEMS",
@@ -29,7 +31,10 @@ __all__ = [
     "SegmentWriter",
     "SlotWriter",
     "SourcePacket",
+    "TimedPicture",
+    "TimedPictures",
     "assemble",
+    "check_decoded",
     "encode_error",
     "input_error",
     "open_input",

@@ -23,6 +23,9 @@ _ANNEX_B = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb", "vvc": "vvc_
 _GENERATE_PTS = 0x0001  # AVFMT_FLAG_GENPTS, which PyAV sets on every container
 _NO_PRESENTATION_TIMES = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo"})
 """Demuxers of formats that store frames in decoding order with, at most, the time of decoding."""
+_WITHOUT_INDEX = frozenset({"asf", "flv", "matroska,webm", "mpeg", "mpegts", "nut", "ogg", "wtv"})
+"""Demuxers that search for the next packet after unreadable bytes: what lay between is gone without a trace. Formats
+with an index of all frames (MP4, MOV, AVI, MXF) deliver every packet, readable or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class Demuxer:
         self.decoding_times_only = self._container.format.name in _NO_PRESENTATION_TIMES
         if self.decoding_times_only:
             self._container.flags &= ~_GENERATE_PTS
+        self.loses_silently = self._container.format.name in _WITHOUT_INDEX
         self.codec: str = "" if self._stream.codec_context is None else self._stream.codec_context.name
         self.time_base = Fraction(self._stream.time_base or 1)
         self.start_ticks: int = self._stream.start_time or 0

@@ -39,6 +39,17 @@ def check_size(width_px: int, height_px: int, settings: Settings, path: Path) ->
         )
 
 
+def check_decoded(size_bytes: int, settings: Settings, path: Path) -> None:
+    """Raise LimitExceededError for a video that decodes to more than ``input.max_decoded_bytes``."""
+    limit = settings.input.max_decoded_bytes
+    if size_bytes > limit:
+        raise LimitExceededError(
+            f"it decodes to more than input.max_decoded_bytes={limit}",
+            where=str(path),
+            remedy="Raise the limit if you trust the file.",
+        )
+
+
 def check_duration(ticks: int, time_base: Fraction, settings: Settings, path: Path) -> None:
     """Raise LimitExceededError for a video longer than ``input.max_duration_s``."""
     limit_s = settings.input.max_duration_s

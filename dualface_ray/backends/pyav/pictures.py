@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -34,6 +34,8 @@ class Picture:
     raw_pts: int | None
     """As the file says, not repaired."""
     key: bool = False
+    lossy: bool = False
+    """Pictures may have been lost before this one without a trace: a fault was near, or such is the container."""
 
 
 class PictureSource:
@@ -164,7 +166,8 @@ class PictureSource:
             self._last_pts = picture.raw_pts
         if picture.frame is None:
             self.counters["concealed"] += 1
-        self._ready.append(picture)
+        lossy = self._suspect > 0 or self._demuxer.loses_silently
+        self._ready.append(replace(picture, lossy=lossy))
 
     def _fault(self, name: str, what: str) -> None:
         self.counters[name] += 1

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from dualface_ray.backends.pyav.limits import check_duration, check_size, check_streams
+from dualface_ray.backends.pyav.limits import check_decoded, check_duration, check_size, check_streams
 from dualface_ray.backends.pyav.opening import PROBLEMS, input_error, open_input
 from dualface_ray.errors import NotAVideoError, UnsupportedMediaError
 from dualface_ray.frames import Colour, PixelLayout, StreamInfo
@@ -58,6 +60,8 @@ class MediaProbe:
     bits: int
     """Bits per sample of the source."""
     interlaced: bool
+    mirrored: bool
+    """To be flipped left to right before ``video.rotation_deg`` is applied. A decoder that fills slots does that."""
     start_ticks: int | None
     """First time stamp by the container, in the video's time base; None = unknown."""
     audio: tuple[AudioInfo, ...]
@@ -146,21 +150,25 @@ def _examine(container: InputContainer, path: Path, settings: Settings, stream_i
     if frame is None:
         raise NotAVideoError("not one frame can be decoded", where=str(path), remedy="Check the file in a player.")
     check_size(frame.width, frame.height, settings, path)
+    rotation_deg, mirrored = _orientation(frame)
+    info = replace(
+        info,
+        width_px=frame.width,
+        height_px=frame.height,
+        rotation_deg=rotation_deg,
+        colour=_colour_of(frame),
+    )
+    check_decoded(info.slot_bytes * info.frame_count_estimate, settings, path)
     return MediaProbe(
         path=path,
         container=name,
         size_bytes=size,
-        video=replace(
-            info,
-            width_px=frame.width,
-            height_px=frame.height,
-            rotation_deg=_clockwise(frame.rotation),
-            colour=_colour_of(frame),
-        ),
+        video=info,
         video_index=stream.index,
         pixel_format=frame.format.name,
         bits=max((component.bits for component in frame.format.components), default=8),
         interlaced=frame.interlaced_frame,
+        mirrored=mirrored,
         start_ticks=start,
         audio=audio,
         subtitles=subtitles,
@@ -217,9 +225,22 @@ def _colour_of(frame: VideoFrame) -> Colour:
     return Colour(matrix, int(frame.color_primaries), int(frame.color_trc), full)
 
 
-def _clockwise(counter_clockwise_deg: int) -> int:
-    """The display matrix's counter-clockwise angle as the nearest clockwise quarter turn."""
-    return round(-counter_clockwise_deg / 90) % 4 * 90
+def _orientation(frame: VideoFrame) -> tuple[int, bool]:
+    """Nearest clockwise quarter turn of the display matrix, and whether a flip left to right comes before it.
+
+    The matrix takes stored (x, y) to displayed (a x + c y, b x + d y); 16.16 fixed point, rows a b u, c d v, x y w
+    (ISO/IEC 14496-12, 6.2.2). With a negative determinant it mirrors; undoing a flip of x leaves a plain turn.
+    """
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return 0, False
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].astype(float) / 65536
+    mirrored = bool(a * d - b * c < 0)
+    if mirrored:
+        a, b = -a, -b
+    if not math.hypot(a, b) or not math.isfinite(a + b):
+        return 0, False
+    return round(math.degrees(math.atan2(b, a)) / 90) % 4 * 90, mirrored
 
 
 def _sane_aspect(aspect: Fraction | None) -> Fraction:
