@@ -330,10 +330,10 @@ class Schedule:
 
 
 def _learn(lane: _Lane, speed: float) -> None:
-    """A lane has shown this speed for one video."""
+    """A lane has shown this speed for one video. Averages are geometric: one absurd value moves them little."""
     kind = lane.kind
     kind.samples += 1
-    kind.speed += max(1.0 / kind.samples, _KIND_MEMORY) * (speed - kind.speed)
+    kind.speed *= (speed / kind.speed) ** max(1.0 / kind.samples, _KIND_MEMORY)
     before = lane.ratio
-    lane.ratio += _LANE_MEMORY * (speed / kind.speed - lane.ratio)
+    lane.ratio *= (speed / (kind.speed * lane.ratio)) ** _LANE_MEMORY
     kind.slots += lane.slots * (lane.ratio - before)

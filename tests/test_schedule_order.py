@@ -75,6 +75,14 @@ def test_speeds_are_learned():
     assert schedule.next_for("fast", 100) == "long"
 
 
+def test_one_absurd_measurement_is_soon_forgotten():
+    schedule = filled(**{f"v{n}": 100.0 for n in range(40)})
+    schedule.join("x", kind="gpu", slots=1, speed=1)
+    for number in range(30):
+        schedule.finished("x", schedule.next_for("x", number), 0.001 if number == 3 else 10.0)
+    assert schedule.speed_of("x") == pytest.approx(10.0, rel=0.5)
+
+
 def test_a_new_lane_begins_with_what_its_kind_has_shown():
     schedule = filled(**{f"v{n}": 100.0 for n in range(40)})
     schedule.join("one", kind="gpu", slots=2, speed=1)
@@ -279,6 +287,8 @@ class Machine(RuleBasedStateMachine):
                     self.running[video] = lane, self.now
         assert not self.left
         assert self.schedule.waiting == 0
+        for held in ("_costs", "_owners", "_aside_of"):
+            assert not getattr(self.schedule, held), "nothing of a finished video is kept"
 
 
 TestAnySequence = Machine.TestCase
