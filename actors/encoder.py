@@ -24,6 +24,7 @@ from actors.session import SessionLinks, SessionTools, VideoSession
 from dualface_ray.backends import Backend, limit_library_threads, load_backend
 from dualface_ray.errors import ActorError, Cancelled, DualfaceError
 from dualface_ray.frames import ArenaHandle, PoolReader
+from dualface_ray.report import Quantiles
 from dualface_ray.settings import Settings
 
 _Message = StreamOpened | ExaminedChunk | Reply | Cancelled
@@ -36,12 +37,14 @@ class EncodeService:
         backend: where pixels live.
         settings: of the job.
         encode_threads: threads of one encoder.
+        discard: benchmarks only: nothing is encoded or written.
     """
 
-    def __init__(self, backend: Backend, settings: Settings, *, encode_threads: int) -> None:
+    def __init__(self, backend: Backend, settings: Settings, *, encode_threads: int, discard: bool = False) -> None:
         self._backend = backend
         self._settings = settings
         self._encode_threads = encode_threads
+        self._discard = discard
         self._readers: dict[str, PoolReader] = {}
         self._links: SessionLinks | None = None
         self._facts: Mapping[str, str] = {}
@@ -66,6 +69,7 @@ class EncodeService:
             readers=self._readers,
             links=self._links,
             encode_threads=self._encode_threads,
+            discard=self._discard,
             facts=self._facts,
         )
         worker = _Worker(VideoSession(job, tools), self._links)
@@ -94,6 +98,14 @@ class EncodeService:
         """How far each segment has come."""
         streams = tuple(worker.session.status() for worker in list(self._workers.values()))
         return ActorStatus(progress=sum(stream.frames_done for stream in streams), streams=streams)
+
+    def latency(self) -> dict[str, dict[str, float]]:
+        """Durations of each stage over all segments it knows, summarised (seconds)."""
+        merged: dict[str, Quantiles] = {}
+        for worker in list(self._workers.values()):
+            for stage, quantiles in worker.session.latency().items():
+                merged.setdefault(stage, Quantiles()).merge(quantiles)
+        return {stage: quantiles.summary() for stage, quantiles in merged.items()}
 
     def close(self) -> None:
         """Give up what still runs, remove its partial files and unmap the pool. Harmless when called twice."""
@@ -155,7 +167,9 @@ class EncoderActor:
         """Set the process up; typed errors reach the lane."""
         limit_library_threads(self._plan.threads.compose)
         backend = load_backend(self._plan.backend)
-        self._service = EncodeService(backend, self._settings, encode_threads=self._plan.threads.encode)
+        self._service = EncodeService(
+            backend, self._settings, encode_threads=self._plan.threads.encode, discard=self._plan.discard
+        )
 
     def attach(self, handle: ArenaHandle) -> None:
         """See EncodeService."""
@@ -198,6 +212,10 @@ class EncoderActor:
         """See EncodeService; with faults of calls to the other actors."""
         status = self._ready().status()
         return replace(status, failure=self._to_decoder.check() or self._to_inference.check())
+
+    def latency(self) -> dict[str, dict[str, float]]:
+        """See EncodeService."""
+        return self._ready().latency()
 
     def close(self) -> None:
         """Give up what still runs and unmap the pool."""

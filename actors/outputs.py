@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from actors.messages import SegmentJob
 from dualface_ray.backends import Backend
 from dualface_ray.backends.pyav import AssembleReport, SegmentWriter, assemble
 from dualface_ray.compose import output_colour
-from dualface_ray.errors import OutputError
+from dualface_ray.errors import OutputError, UnsupportedMediaError
 from dualface_ray.frames import StreamInfo
 from dualface_ray.framing import CanvasPlan, DirectedFrame
 from dualface_ray.media import (
+    HDR_TRANSFERS,
     AtomicFile,
     EncodeSession,
     EncodeSpec,
@@ -25,6 +27,7 @@ from dualface_ray.media import (
 )
 from dualface_ray.report import TracksHeader, TracksWriter
 from dualface_ray.settings import Settings
+from dualface_ray.timeline import CfrClock, frame_ticks
 
 _CHECK_DISK_EVERY_FRAMES = 256
 
@@ -43,6 +46,66 @@ class _Segment:
             if self.writer is None:
                 self.writer = SegmentWriter(self.path, self.encoder.spec, self.encoder.extradata)
             self.writer.write(packet)
+
+
+class Outputs(Protocol):
+    """Where directed frames go."""
+
+    pts_ticks: list[int]
+    """Of every frame written, in display order."""
+
+    @property
+    def frames(self) -> int:
+        """Frames written so far."""
+
+    def write(self, frames: Sequence[DirectedFrame], slots: Sequence[Any]) -> None:
+        """Take consecutive frames; the slots have been read completely on return."""
+
+    def finish(self) -> None:
+        """No further frame comes."""
+
+    def assemble(self) -> list[AssembleReport]:
+        """Make the final files."""
+
+    def discard(self) -> None:
+        """Give up; nothing stays."""
+
+    def close(self) -> None:
+        """Free what is left after ``assemble``."""
+
+
+class DiscardedPictures:
+    """Composes and throws away: what a benchmark without an encoder measures."""
+
+    def __init__(self, info: StreamInfo, backend: Backend, settings: Settings) -> None:
+        self.pts_ticks: list[int] = []
+        self._info = info
+        self._compositor = backend.open_compositor(settings)
+
+    @property
+    def frames(self) -> int:
+        """Frames composed so far."""
+        return len(self.pts_ticks)
+
+    def write(self, frames: Sequence[DirectedFrame], slots: Sequence[Any]) -> None:
+        """Compose."""
+        self._compositor.compose(self._info, slots, [frame.plan for frame in frames])
+        self.pts_ticks.extend(frame.plan.pts_ticks for frame in frames)
+
+    def finish(self) -> None:
+        """Nothing is pending."""
+
+    def assemble(self) -> list[AssembleReport]:
+        """There is no file."""
+        return []
+
+    def discard(self) -> None:
+        """As ``close``."""
+        self.close()
+
+    def close(self) -> None:
+        """Free the compositor."""
+        self._compositor.close()
 
 
 class OutputFiles:
@@ -68,13 +131,33 @@ class OutputFiles:
         self._tracks_file.__enter__()
         header = TracksHeader(job.source.name, info.display_width_px, info.display_height_px, info.time_base)
         self._tracks = TracksWriter(self._tracks_file.part, header)
+        timing = settings.timing
+        self._rate = Fraction(timing.rate) if timing.rate else info.average_rate
+        self._clock = CfrClock(info.time_base, self._rate) if timing.mode == "cfr" else None
+        self._shown: list[Any] = []
+        """At a constant rate: copies of the latest canvases, until it is known how often they are shown."""
+        self._pictures = 0
         self.pts_ticks: list[int] = []
-        """Of every frame written, in display order."""
+        """Of every source frame written, in display order."""
 
     @property
     def frames(self) -> int:
-        """Frames written so far."""
-        return len(self.pts_ticks)
+        """Pictures encoded so far; at a constant rate they may be more or fewer than the source's frames."""
+        return self._pictures
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the constant rate did, by name; absent = nothing."""
+        found = {"cfr_duplicated": self._clock.duplicated, "cfr_dropped": self._clock.dropped} if self._clock else {}
+        return {name: count for name, count in found.items() if count}
+
+    @property
+    def degradations(self) -> list[str]:
+        """What differs from what was asked for."""
+        hdr = output_colour(self._info).transfer in HDR_TRANSFERS
+        if hdr and self._settings.encode.hdr == "tonemap":
+            return ["HDR was not tone-mapped by this backend: 8 bits with the source's HLG or PQ tags"]
+        return []
 
     def write(self, frames: Sequence[DirectedFrame], slots: Sequence[Any]) -> None:
         """Compose, encode and record consecutive frames; the slots have been read completely on return.
@@ -82,20 +165,27 @@ class OutputFiles:
         Raises:
             OutputError, EncodeError: an encoder or the disk refused.
         """
-        if self.frames % _CHECK_DISK_EVERY_FRAMES < len(frames):
+        if len(self.pts_ticks) % _CHECK_DISK_EVERY_FRAMES < len(frames):
             require_free(self._job.outputs.folder, self._settings.job.min_free_disk_bytes)
         composed = self._compositor.compose(self._info, slots, [frame.plan for frame in frames])
         for frame, canvases in zip(frames, composed, strict=True):
             plan = frame.plan
             if not self._segments:
-                self._open(plan.canvases)
-            for segment, canvas in zip(self._segments, canvases, strict=True):
-                segment.write(segment.encoder.encode(canvas, plan.pts_ticks))
+                self._open(plan.canvases, canvases)
+            if self._clock is None:
+                self._encode(canvases, [plan.pts_ticks])
+            else:
+                self._repeat(self._clock.push(plan.pts_ticks))
+                self._shown = [canvas.copy() for canvas in canvases]
             self._tracks.add(frame.tracked, plan)
             self.pts_ticks.append(plan.pts_ticks)
 
     def finish(self) -> None:
         """Drain the encoders and complete segments and tracks (still under their temporary names)."""
+        if self._clock is not None and self.pts_ticks:
+            step = frame_ticks(self._info.time_base, self._info.average_rate)
+            self._repeat(self._clock.finish(self.pts_ticks[-1] + step))
+            self._shown = []
         for segment in self._segments:
             segment.write(segment.encoder.finish())
             segment.encoder.close()
@@ -115,9 +205,10 @@ class OutputFiles:
                 self._job.source,
                 [segment.path],
                 target,
-                pts_ticks=self.pts_ticks,
+                pts_ticks=self.pts_ticks if self._clock is None else range(self.frames),
                 spec=segment.encoder.spec,
                 settings=self._settings,
+                origin_s=self.pts_ticks[0] * self._info.time_base if self.pts_ticks else None,
             )
             if report.frames != self.frames:
                 raise OutputError(f"{self.frames} frames went in, {report.frames} came out", where=str(target))
@@ -141,14 +232,32 @@ class OutputFiles:
         """Free what is left after ``assemble``."""
         self._compositor.close()
 
-    def _open(self, canvases: Sequence[CanvasPlan]) -> None:
-        encode, rate = self._settings.encode, self._info.average_rate
+    def _encode(self, canvases: Sequence[Any], stamps: Iterable[int]) -> None:
+        for pts_ticks in stamps:
+            for segment, canvas in zip(self._segments, canvases, strict=True):
+                segment.write(segment.encoder.encode(canvas, pts_ticks))
+            self._pictures += 1
+
+    def _repeat(self, times: int) -> None:
+        """Constant rate: encode the latest picture so often."""
+        self._encode(self._shown, range(self._pictures, self._pictures + times))
+
+    def _open(self, canvases: Sequence[CanvasPlan], pictures: Sequence[Any]) -> None:
+        encode = self._settings.encode
+        rate = self._info.average_rate if self._clock is None else self._rate
         colour = output_colour(self._info)
+        bits = 8 * pictures[0].dtype.itemsize
+        if bits == 8 and encode.hdr == "keep" and colour.transfer in HDR_TRANSFERS:
+            raise UnsupportedMediaError(
+                "its HDR cannot be kept: this backend composes 8 bits",
+                where=str(self._job.source),
+                remedy="Set encode.hdr=tonemap, or lane.backend=cpu.",
+            )
         for canvas, target in zip(canvases, self._job.outputs.videos, strict=True):
             spec = EncodeSpec(
                 width_px=canvas.width_px,
                 height_px=canvas.height_px,
-                time_base=self._info.time_base,
+                time_base=self._info.time_base if self._clock is None else 1 / rate,
                 rate=rate,
                 codec=encode.codec,
                 quality=encode.quality,
@@ -159,5 +268,6 @@ class OutputFiles:
                 colour_transfer=colour.transfer,
                 full_range=colour.full_range,
                 threads=self._threads,
+                bits=min(bits, 10),
             )
             self._segments.append(_Segment(self._backend.open_encoder(spec), segment_path(target, 0)))

@@ -50,6 +50,8 @@ class LanePlan:
     """nvenc, cpu, or empty: the backend finds out."""
     nvdec_sessions: int = 0
     nvenc_sessions: int = 0
+    discard: bool = False
+    """Benchmarks only: pictures are composed and thrown away, nothing is encoded or written."""
     speed: float = 1.0
     """First guess for the schedule, in seconds of video a second for the whole lane."""
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from actors.messages import ExaminedChunk, Reply, Request, SegmentJob, StreamOpened, StreamStatus
-from actors.outputs import OutputFiles
+from actors.outputs import DiscardedPictures, OutputFiles, Outputs
 from dualface_ray.backends import Backend
 from dualface_ray.backends.pyav import AssembleReport
 from dualface_ray.errors import ActorError, Cancelled, DualfaceError, ProtocolError
@@ -65,6 +65,8 @@ class SessionTools:
     """By pool."""
     links: SessionLinks
     encode_threads: int
+    discard: bool
+    """Benchmarks only: nothing is encoded or written."""
     facts: Mapping[str, str]
 
 
@@ -84,7 +86,7 @@ class _Stream:
     opened: StreamOpened
     director: Director
     ledger: ReleaseLedger
-    outputs: OutputFiles
+    outputs: Outputs
     held: dict[int, _Held] = field(default_factory=dict)
     open_asks: int = 0
     ended: bool = False
@@ -122,6 +124,10 @@ class VideoSession:
         total = done if self._state is VideoState.DONE else max(done, self._frames_total)
         return StreamStatus(self.job.stream_id, self.job.epoch, self._state, done, total, self._error)
 
+    def latency(self) -> Mapping[str, Quantiles]:
+        """Durations so far by stage; they grow while the session runs."""
+        return self._latency
+
     def handle(self, message: StreamOpened | ExaminedChunk | Reply) -> None:
         """Take one message in.
 
@@ -147,7 +153,8 @@ class VideoSession:
         self._state = VideoState.FINISHING
         stream.outputs.finish()
         assembled = stream.outputs.assemble()
-        self._report(stream, assembled).save(self.job.outputs.report)
+        if not self._tools.discard:
+            self._report(stream, assembled).save(self.job.outputs.report)
         stream.outputs.close()
         self._state = VideoState.DONE
 
@@ -161,8 +168,9 @@ class VideoSession:
     def _report(self, stream: _Stream, assembled: Sequence[AssembleReport]) -> RunReport:
         job, info, settings = self.job, stream.opened.info, self._tools.settings
         pts_ticks = dict(enumerate(stream.outputs.pts_ticks))
-        counters = dict(self._counters)
-        degradations = [f"no sound: {report.audio_problem}" for report in assembled if report.audio_problem]
+        counters = {**self._counters, **stream.outputs.counters}
+        degradations = stream.outputs.degradations
+        degradations += [f"no sound: {report.audio_problem}" for report in assembled if report.audio_problem]
         for name, count in [item for report in assembled for item in report.counters.items()]:
             counters[f"audio_{name}"] = max(counters.get(f"audio_{name}", 0), count)
         return RunReport(
@@ -205,9 +213,15 @@ class VideoSession:
                 lookahead_frames=lookahead,
                 step_frames=settings.lane.chunk_frames,
             ),
-            OutputFiles(self.job, info, tools.backend, settings, tools.encode_threads),
+            self._outputs(message),
         )
         self._grant(self._stream)
+
+    def _outputs(self, message: StreamOpened) -> Outputs:
+        tools = self._tools
+        if tools.discard:
+            return DiscardedPictures(message.info, tools.backend, tools.settings)
+        return OutputFiles(self.job, message.info, tools.backend, tools.settings, tools.encode_threads)
 
     def _take(self, message: ExaminedChunk) -> None:
         chunk = message.chunk

@@ -98,6 +98,11 @@ class _Api:
         self.major = int(self.version.split(".")[0])
         self.logger: Any = tensorrt.Logger(tensorrt.Logger.ERROR)
 
+    @property
+    def contexts_share_profiles(self) -> bool:
+        """Whether several contexts may use one optimisation profile (TensorRT 10 and later)."""
+        return self.major >= 10
+
     def network_flags(self) -> int:
         flags = self.trt.NetworkDefinitionCreationFlag
         if self.major < 10:
@@ -239,6 +244,7 @@ def _build(model: Path, key: EngineKey, workspace_bytes: int) -> bytes:
             raise ModelError(f"TensorRT cannot read the graph: {reasons}", where=str(model))
         config = builder.create_builder_config()
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes)
+        config.set_tactic_sources(_own_tactics(trt))
         api.set_precision(config, key.precision)
         profile = builder.create_optimization_profile()
         given = network.get_input(0)
@@ -253,6 +259,15 @@ def _build(model: Path, key: EngineKey, workspace_bytes: int) -> bytes:
     if plan is None:
         raise ModelError("TensorRT found no implementation for the graph", where=str(model))
     return bytes(memoryview(plan))
+
+
+def _own_tactics(trt: Any) -> int:
+    """TensorRT's own kernels as a bit mask: convolution networks need neither cuBLAS nor cuDNN.
+
+    TensorRT 8 would load both (gigabytes that need not be installed); later versions leave them out by themselves.
+    """
+    names = ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS")
+    return sum(1 << int(getattr(trt.TacticSource, name)) for name in names if hasattr(trt.TacticSource, name))
 
 
 def _store(path: Path, data: bytes, key: EngineKey) -> None:
@@ -321,7 +336,9 @@ class Engine:
         path: from ``built_engine``.
         profile: the shapes it was built with.
         stream: CuPy stream that everything is queued on.
-        graphs: record CUDA graphs for the usual batch sizes on their first use.
+        graphs: record CUDA graphs for the usual batch sizes on their first use. A graph needs a context of its own:
+            its kernels read shapes that the context keeps. TensorRT 8.5 lets a profile serve only one context, so
+            there the switch has no effect.
 
     Raises:
         ModelError: the file does not load on this machine.
@@ -336,7 +353,7 @@ class Engine:
         self._cupy = cupy
         self._profile = profile
         self._stream = stream
-        self._use_graphs = graphs
+        self._use_graphs = graphs and self._api.contexts_share_profiles
         trt = self._api.trt
         runtime = trt.Runtime(self._api.logger)
         self._engine: Any = runtime.deserialize_cuda_engine(path.read_bytes())
