@@ -21,7 +21,7 @@ _BLOCK_BYTES = 256 * 1024
 _WITHOUT = {
     "lane": None,
     "job": None,
-    "input": ("on_damage", "max_fps"),
+    "input": ("on_damage", "max_fps", "deinterlace"),
     "detect": ("!batch_max", "!batch_wait_s"),
 }
 
@@ -31,7 +31,8 @@ def fingerprint(path: Path, settings: Settings, *, result_version: int = RESULT_
 
     Counted: the input's content (``input_fingerprint``), ``result_version``, and every setting that changes the
     result: ``timing``, ``detect`` (without batch size and waiting time), ``identity``, ``framing``, ``encode``, and of
-    ``input`` ``on_damage`` and ``max_fps``. An explicit model file counts by its content, not by its path.
+    ``input`` ``on_damage``, ``max_fps`` and ``deinterlace``. An explicit model file counts by its content, not by its
+    path.
 
     Not counted: ``lane`` and ``job`` (sizes, backend, attempts), the input limits, the input's name, place and time
     stamps. A result made on another backend therefore counts as done: its frames, time stamps and labels are the same

@@ -6,6 +6,7 @@ source   ─► CopiedSound or EncodedSound ────────────
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from typing import Any
 
 from av.container import InputContainer
 
+from dualface_ray.backends.pyav.chapters import shifted_chapters
 from dualface_ray.backends.pyav.encoded_sound import EncodedSound
 from dualface_ray.backends.pyav.opening import PROBLEMS, encode_error, open_input
 from dualface_ray.backends.pyav.sound import CopiedSound
@@ -58,13 +60,14 @@ def assemble(
     spec: EncodeSpec,
     settings: Settings,
     audio_index: int | None = None,
+    origin_s: Fraction | None = None,
 ) -> AssembleReport:
     """Join segments, add the sound, write the target in one step.
 
     The first frame lies at 0; every stream is shifted by the same time. In MP4 and MOV the track's clock holds every
     tick of ``spec.time_base`` exactly; MKV rounds to its milliseconds. The index is at the front (MP4, MOV). The
-    rotation is not copied: it has been applied. Title and creation time are kept, nothing else. Sound that the
-    container refuses is encoded instead, or left out; the report says so.
+    rotation is not copied: it has been applied. Title, creation time and chapters are kept, nothing else: no subtitles,
+    cover art, data. Sound that the container refuses is encoded instead, or left out; the report says so.
 
     Args:
         source: the video the sound comes from; None = no sound.
@@ -72,8 +75,9 @@ def assemble(
         target: the output; its suffix names the container (mp4, mov, mkv).
         pts_ticks: source time stamp of every frame of all segments, repaired, in ``spec.time_base``.
         spec: what the segments were encoded with.
-        settings: ``encode.audio_bitrate_bps`` for sound that must be encoded.
+        settings: ``encode.audio_bitrate_bps`` for sound that must be encoded; ``input.max_duration_s`` ends any sound.
         audio_index: index of the audio stream among all streams; None = the best one.
+        origin_s: source time of the first frame, where ``pts_ticks`` do not tell it (they are a clock of their own).
 
     Raises:
         EncodeError: segments that do not join, or not as many frames as time stamps.
@@ -89,7 +93,7 @@ def assemble(
         with AtomicFile(target) as file:
             try:
                 with ExitStack() as stack:
-                    job = _Assembly(stack, file.part, container, spec, pts_ticks)
+                    job = _Assembly(stack, file.part, container, spec, pts_ticks, origin_s)
                     report = job.run(source, segments, settings, audio_index, sound)
             except PROBLEMS as error:
                 found = encode_error(error, target, "the file cannot be written")
@@ -109,7 +113,13 @@ class _Assembly:
     """One attempt: the output container and what goes into it."""
 
     def __init__(
-        self, stack: ExitStack, part: Path, container: str, spec: EncodeSpec, pts_ticks: Sequence[int]
+        self,
+        stack: ExitStack,
+        part: Path,
+        container: str,
+        spec: EncodeSpec,
+        pts_ticks: Sequence[int],
+        origin_s: Fraction | None,
     ) -> None:
         options = {}
         if container != "mkv":
@@ -119,7 +129,7 @@ class _Assembly:
         self._container = container
         self._spec = spec
         self._pts_ticks = pts_ticks
-        self._origin_s = pts_ticks[0] * spec.time_base
+        self._origin_s = pts_ticks[0] * spec.time_base if origin_s is None else origin_s
         self._part = part
         self._file = OutputFile(part, _FORMATS[container], options)
         stack.callback(self._file.discard)
@@ -137,7 +147,9 @@ class _Assembly:
             video.codec_context.codec_tag = _TAGS[self._spec.codec]
         track, action, codec, problem = self._open_sound(source, settings, audio_index, sound)
         pictures = self._pictures(first, segments, video)
-        for packet in _merged(pictures, track.packets() if track else iter(())):
+        ends_s = Fraction(settings.input.max_duration_s)
+        heard = itertools.takewhile(lambda item: item[0] <= ends_s, track.packets() if track else ())
+        for packet in _merged(pictures, heard):
             self._output.mux_one(packet)
         if self._frames != len(self._pts_ticks):
             raise EncodeError(
@@ -200,6 +212,8 @@ class _Assembly:
         except InputError as error:
             return None, "dropped", "", str(error)
         self._output.metadata.update({k: v for k, v in container.metadata.items() if k in _KEPT_METADATA})
+        chapters = shifted_chapters(container.chapters(), self._origin_s, self._duration_s())
+        self._output.set_chapters(chapters)  # type: ignore[arg-type]
         stream = _choose(container, audio_index)
         if stream is None or sound == "none":
             return None, "none", "", ""
