@@ -58,6 +58,14 @@ class Outputs(Protocol):
     def frames(self) -> int:
         """Frames written so far."""
 
+    @property
+    def counters(self) -> dict[str, int]:
+        """What became of frames here, by name."""
+
+    @property
+    def degradations(self) -> list[str]:
+        """What differs from what was asked for."""
+
     def write(self, frames: Sequence[DirectedFrame], slots: Sequence[Any]) -> None:
         """Take consecutive frames; the slots have been read completely on return."""
 
@@ -86,6 +94,16 @@ class DiscardedPictures:
     def frames(self) -> int:
         """Frames composed so far."""
         return len(self.pts_ticks)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Nothing is counted."""
+        return {}
+
+    @property
+    def degradations(self) -> list[str]:
+        """Nothing is promised."""
+        return []
 
     def write(self, frames: Sequence[DirectedFrame], slots: Sequence[Any]) -> None:
         """Compose."""
