@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from typing import Any
@@ -58,6 +58,7 @@ class Lane:
         self._pings: dict[str, Any] = {}
         self._outbox = Outbox(plan.lane_id)
         self._progress: dict[str, int] = {}
+        self._facts: dict[str, Mapping[str, float | int | str]] = {}
         self._moved_at_s = time.monotonic()
 
     # --- what the job asks ----------------------------------------------------------------------------------------
@@ -95,6 +96,10 @@ class Lane:
         job = self.jobs.get(key)
         if job is not None:
             self._outbox.sent(self._actors[f"encoder-{job.encoder}"].cancel.remote(key))
+
+    def facts(self) -> dict[str, float | int | str]:
+        """What its actors last said of themselves, each under the actor's name."""
+        return {f"{name}.{fact}": value for name, found in self._facts.items() for fact, value in found.items()}
 
     def advance(self) -> None:
         """Move on as far as possible without waiting."""
@@ -194,6 +199,7 @@ class Lane:
     def _take(self, role: str, status: ActorStatus) -> None:
         if status.failure is not None:
             raise ActorError(str(status.failure), where=f"{self.plan.lane_id} {role}")
+        self._facts[role] = status.facts
         if self._progress.get(role) != status.progress:
             self._progress[role] = status.progress
             self._moved_at_s = time.monotonic()
