@@ -9,7 +9,7 @@ built beforehand, because building takes minutes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dualface_ray.backends.cuda.arena import address_of
+from dualface_ray.backends.cuda.facts import BatchFacts, KnownStreams, Records
 from dualface_ray.backends.cuda.int8 import quantised_path
 from dualface_ray.backends.cuda.kernels import FACE_FLOATS
 from dualface_ray.backends.cuda.launch import Staging, kernel, new_stream
-from dualface_ray.backends.cuda.records import face_items, letterbox_items, letterbox_of, patch_items
 from dualface_ray.backends.cuda.vendor import COPY_DEVICE_TO_HOST, cupy, device, enter_device, translated
-from dualface_ray.detect import APPEARANCE_TUNING, PATCH_CELLS, STRIDE_PX, FramePixels, Letterbox
+from dualface_ray.detect import APPEARANCE_TUNING, PATCH_CELLS, STRIDE_PX, FramePixels
 from dualface_ray.errors import DeviceError, ModelError, ModelMissingError
 from dualface_ray.frames import DESCRIPTOR_SIZE, F32, Faces
 from dualface_ray.models import Engine, Profile, built_engine, engine_key, resolve
@@ -31,6 +31,8 @@ from dualface_ray.settings import Settings
 DEFAULT_BATCH = 64
 """Throughput of the measured engine flattens beyond this."""
 _THREADS = 256
+_PEAK_THREADS = 512
+"""One block looks for the peaks of a whole picture."""
 
 Progress = Callable[[str], None]
 
@@ -85,7 +87,8 @@ class CudaDetector:
         self._max_batch = settings.detect.batch_max or DEFAULT_BATCH
         self._paths = build_engines(settings, progress)
         self._stream = new_stream()
-        self._engines: dict[tuple[int, int], _Network] = {}
+        self._engines: dict[tuple[int, int], Network] = {}
+        self._known = KnownStreams(self._settings.input_width_px, self._settings.input_height_px)
         self._items = Staging()
         self._patch_items = Staging()
         self._face_items = Staging()
@@ -120,16 +123,16 @@ class CudaDetector:
         if self._closed:
             raise DeviceError("the detector is closed", where="cuda detector")
         enter_device()
-        boxes = [letterbox_of(f.info, self._settings.input_width_px, self._settings.input_height_px) for f in batch]
-        results: list[Faces | None] = [None] * len(batch)
-        for shape in sorted({(box.input_height_px, box.input_width_px) for box in boxes}):
-            members = [i for i, box in enumerate(boxes) if (box.input_height_px, box.input_width_px) == shape]
+        facts = [self._known(frame.info) for frame in batch]
+        results = [Faces.none()] * len(batch)
+        for shape in sorted({one.input_px for one in facts}):
+            members = [i for i, one in enumerate(facts) if one.input_px == shape]
             for start in range(0, len(members), self._max_batch):
                 part = members[start : start + self._max_batch]
-                found = self._run(shape, [batch[i] for i in part], [boxes[i] for i in part])
-                for index, faces in zip(part, found, strict=True):
-                    results[index] = faces
-        return [faces if faces is not None else Faces.none() for faces in results]
+                given = BatchFacts([address_of(batch[i].slot) for i in part], [facts[i] for i in part])
+                for index, faces in self._run(shape, given, len(part)):
+                    results[part[index]] = faces
+        return results
 
     def close(self) -> None:
         """Free everything; harmless when called twice."""
@@ -141,19 +144,19 @@ class CudaDetector:
             self._engines = {}
             self._faces = self._counts = self._patches = self._looks = self._tuning = None
 
-    def _network(self, shape: tuple[int, int]) -> _Network:
+    def _network(self, shape: tuple[int, int]) -> Network:
         found = self._engines.get(shape)
         if found is None:
             profile = Profile(self._max_batch, *shape)
-            found = self._engines[shape] = _Network(Engine(self._paths[shape], profile, self._stream))
+            found = self._engines[shape] = Network(Engine(self._paths[shape], profile, self._stream))
         return found
 
-    def _run(self, shape: tuple[int, int], frames: list[FramePixels], boxes: list[Letterbox]) -> list[Faces]:
-        network, count = self._network(shape), len(frames)
+    def _run(self, shape: tuple[int, int], given: BatchFacts, count: int) -> Iterator[tuple[int, Faces]]:
+        """Positions in the batch and what was found there; frames without a face are left out."""
+        network = self._network(shape)
         height, width = shape
-        records = letterbox_items([(address_of(f.slot), f.info, b) for f, b in zip(frames, boxes, strict=True)])
         with translated("detecting faces"), self._stream:
-            items = self._items.upload(records, self._stream)
+            items = self._items.upload(given.letterbox_records(), self._stream)
             into = network.engine.input
             name = "letterbox_half" if into.dtype == np.float16 else "letterbox_float"
             arguments = (np.uint64(items.data.ptr), np.uint64(into.data.ptr), np.int32(width), np.int32(height))
@@ -161,7 +164,7 @@ class CudaDetector:
             maps = network.engine.run(count)
             kernel("centerface")(
                 (count,),
-                (_THREADS,),
+                (_PEAK_THREADS,),
                 (
                     *(np.uint64(maps[name].data.ptr) for name in network.map_names),
                     np.int32(height // STRIDE_PX),
@@ -174,7 +177,17 @@ class CudaDetector:
                 ),
             )
             counts, rows = self._download(count)
-        return self._finish(frames, boxes, counts, rows)
+        owners = np.repeat(np.arange(count), counts)
+        if not len(owners):
+            return
+        found = rows[np.arange(rows.shape[1]) < counts[:, None]]
+        points = given.to_display(np.delete(found, 4, axis=1).reshape(-1, 7, 2), owners)
+        boxes, marks, scores = points[:, :2].reshape(-1, 4), points[:, 2:], found[:, 4]
+        looks = self._describe(given.patch_records(boxes, owners), given.face_records(owners))
+        ends = np.cumsum(counts)
+        for index in np.flatnonzero(counts).tolist():
+            part = slice(int(ends[index] - counts[index]), int(ends[index]))
+            yield index, Faces(boxes[part], marks[part], scores[part], looks[part])
 
     def _download(self, count: int) -> tuple[npt.NDArray[np.int32], F32]:
         """Counts (count,) and rows (count, max_faces, FACE_FLOATS); waits for the stream."""
@@ -188,33 +201,11 @@ class CudaDetector:
             runtime.memcpyAsync(host.ptr, source.data.ptr, length, COPY_DEVICE_TO_HOST, handle)
         self._stream.synchronize()
         rows = np.frombuffer(self._faces_host, np.float32, size).reshape(count, limit, FACE_FLOATS)
-        return np.frombuffer(self._counts_host, np.int32, count), rows
+        return np.array(np.frombuffer(self._counts_host, np.int32, count)), rows
 
-    def _finish(
-        self, frames: list[FramePixels], boxes: list[Letterbox], counts: npt.NDArray[np.int32], rows: F32
-    ) -> list[Faces]:
-        """From rows in input pixels to faces in displayed pixels, with descriptors."""
-        shown: list[tuple[F32, F32, F32]] = []
-        for box, count, one in zip(boxes, counts, rows, strict=True):
-            kept = np.array(one[:count])
-            points = box.points_to_display(kept[:, 5:].reshape(-1, 5, 2))
-            shown.append((box.boxes_to_display(kept[:, :4]), points, kept[:, 4].copy()))
-        described = self._describe(frames, [one[0] for one in shown])
-        return [
-            Faces(*one, descriptors) if len(one[2]) else Faces.none()
-            for one, descriptors in zip(shown, described, strict=True)
-        ]
-
-    def _describe(self, frames: list[FramePixels], boxes: list[F32]) -> list[F32]:
-        """Descriptors (n, D) of each frame's faces."""
-        sizes = [len(one) for one in boxes]
-        total = sum(sizes)
-        if total == 0:
-            return [np.zeros((0, 0), np.float32) for _ in frames]
-        records = np.concatenate(
-            [patch_items(address_of(f.slot), f.info, one) for f, one in zip(frames, boxes, strict=True) if len(one)]
-        )
-        infos = [frame.info for frame, size in zip(frames, sizes, strict=True) for _ in range(size)]
+    def _describe(self, regions: Records, faces: Records) -> F32:
+        """Descriptors (n, D) of n faces from the records of their 3 n regions and their own."""
+        total = len(faces)
         size = total * DESCRIPTOR_SIZE
         with translated("describing faces"), self._stream:
             if total > self._described:
@@ -222,13 +213,13 @@ class CudaDetector:
                 self._patches = cupy().empty(self._described * 9 * PATCH_CELLS * PATCH_CELLS, np.float32)
                 self._looks = cupy().empty(self._described * DESCRIPTOR_SIZE, np.float32)
                 self._looks_host = cupy().cuda.alloc_pinned_memory(self._described * DESCRIPTOR_SIZE * 4)
-            items = self._patch_items.upload(records, self._stream)
-            faces = self._face_items.upload(face_items(infos), self._stream)
+            items = self._patch_items.upload(regions, self._stream)
+            owners = self._face_items.upload(faces, self._stream)
             patches = np.uint64(self._patches.data.ptr)
-            kernel("patches")((len(records),), (_THREADS,), (np.uint64(items.data.ptr), patches))
+            kernel("patches")((len(regions),), (_THREADS,), (np.uint64(items.data.ptr), patches))
             arguments = (
                 patches,
-                np.uint64(faces.data.ptr),
+                np.uint64(owners.data.ptr),
                 np.uint64(self._tuning.data.ptr),
                 np.uint64(self._looks.data.ptr),
             )
@@ -237,11 +228,10 @@ class CudaDetector:
                 self._looks_host.ptr, self._looks.data.ptr, size * 4, COPY_DEVICE_TO_HOST, self._stream.ptr
             )
             self._stream.synchronize()
-        looks = np.array(np.frombuffer(self._looks_host, np.float32, size)).reshape(total, DESCRIPTOR_SIZE)
-        return np.split(looks, np.cumsum(sizes)[:-1])
+        return np.array(np.frombuffer(self._looks_host, np.float32, size)).reshape(total, DESCRIPTOR_SIZE)
 
 
-class _Network:
+class Network:
     """An engine and the names of its four maps in the order the kernel takes them."""
 
     def __init__(self, engine: Engine) -> None:
