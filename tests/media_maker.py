@@ -51,6 +51,8 @@ class Clip:
     audio: tuple[Audio, ...] = ()
     rotation_deg: int = 0
     """Clockwise, as a player has to turn it."""
+    mirrored: bool = False
+    """To be flipped left to right by a player, after turning."""
     sample_aspect: Fraction = Fraction(1)
     colour: tuple[int, int, int] = (2, 2, 2)
     """Matrix, primaries, transfer."""
@@ -97,8 +99,8 @@ class Clip:
         context.sample_aspect_ratio = self.sample_aspect
         context.colorspace, context.color_primaries, context.color_trc = self.colour
         context.color_range = 2 if self.full_range else 1
-        if self.rotation_deg:
-            stream.set_display_rotation(-self.rotation_deg)
+        if self.rotation_deg or self.mirrored:
+            stream.set_display_rotation(-self.rotation_deg, hflip=self.mirrored)
         return stream
 
     def _video_packets(self, stream: Any) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -52,8 +53,9 @@ class PtsRepair:
     Rules, in this order:
 
     * a missing stamp follows the one before by one nominal frame;
-    * a single stamp far off (an outlier: the next one continues from the one before, and from here to there it would
-      be a restart; or, at either end of the video, one further away than a video may last) is taken for missing;
+    * a single stamp far off (an outlier: the next one continues from the one before, and from here to there or from
+      there to here would be a restart; the first is judged by the two after it, the last by how long a video may be)
+      is taken for missing;
     * a restarted clock is joined (``ClockJoin``);
     * a stamp equal to or behind the one before (duplicate, backwards) goes half way into the frame that is being
       shown, so that the next good stamp is met unchanged; several in a row halve what is left;
@@ -79,12 +81,12 @@ class PtsRepair:
     def __post_init__(self) -> None:
         self._clock = ClockJoin(self.time_base)
 
-    def push(self, raw_pts: int | None, following: int | None = None, *, final: bool = False) -> int:
+    def push(self, raw_pts: int | None, following: Sequence[int | None] = (), *, final: bool = False) -> int:
         """The repaired stamp of the next frame, greater than every one before.
 
         Args:
             raw_pts: as the file says; None = it says nothing.
-            following: the raw stamp of the frame after this one, where it is known; without it no outlier is found.
+            following: the raw stamps of the next two frames, as far as known; without them no outlier is found.
             final: no frame follows.
         """
         step = frame_ticks(self.time_base, self.average_rate)
@@ -92,9 +94,10 @@ class PtsRepair:
         if raw_pts is None:
             self.missing += 1
             return self._keep(0 if last is None else last + step)
-        if self._is_outlier(raw_pts, following, final, step):
+        then = [self._clock.joined(stamp) for stamp in following if stamp is not None]
+        if self._is_outlier(self._clock.joined(raw_pts), then, final, step):
             self.outliers += 1
-            return self._keep(self._between(following, step))
+            return self._keep(self._between(then, step))
         pts = self._clock.push(raw_pts, step)
         if last is None or pts > last:
             return self._keep(pts)
@@ -103,25 +106,22 @@ class PtsRepair:
         self._last = last + max(1, room // 2)
         return self._last
 
-    def _is_outlier(self, raw_pts: int, following: int | None, final: bool, step: int) -> bool:
-        pts, last = self._clock.joined(raw_pts), self._last
+    def _is_outlier(self, pts: int, then: Sequence[int], final: bool, step: int) -> bool:
+        last, longest = self._last, self.longest_ticks
         limit = self._clock.restart_ticks(step)
-        if following is None:
-            return final and last is not None and 0 < self.longest_ticks < pts - last
-        then = self._clock.joined(following)
-        if last is None:
-            return pts - then > limit or 0 < self.longest_ticks < then - pts
-        return then > last and (pts - then > limit or last - pts > limit)
+        if last is None:  # the two after it agree with each other, not with it
+            agree = len(then) > 1 and 0 < then[1] - then[0] <= limit
+            return agree and (pts - then[0] > limit or 0 < longest < then[0] - pts)
+        if not then:
+            return final and 0 < longest < abs(pts - last)
+        return then[0] > last and (pts - then[0] > limit or last - pts > limit)
 
-    def _between(self, following: int | None, step: int) -> int:
+    def _between(self, then: Sequence[int], step: int) -> int:
         """A stamp for a frame whose own one is of no use."""
         last = self._last
-        if following is None:
-            return 0 if last is None else last + step
-        then = self._clock.joined(following)
         if last is None:
-            return then - step
-        return last + max(1, min(step, (then - last) // 2))
+            return then[0] - step
+        return last + (max(1, min(step, (then[0] - last) // 2)) if then else step)
 
     def counters(self) -> dict[str, int]:
         """Repairs by the names that reports use."""

@@ -45,7 +45,7 @@ class CpuDecodeSession:
     """The ``DecodeSession`` port over software decoding; used by one thread at a time.
 
     See ``slot_info`` for what lies in the slots. A change of resolution in mid-stream is scaled to the first size and
-    counted. A few frames are held beyond the slots: the last good one (to stand in for losses), one looked ahead at,
+    counted. A few frames are held beyond the slots: the last good one (to stand in for losses), two looked ahead at,
     one in the deinterlacer, and those the decoder gave with them.
 
     Args:

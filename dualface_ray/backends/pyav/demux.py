@@ -136,4 +136,6 @@ def _own_duration_ticks(stream: Any) -> int:
         whole = int(hours) * 3600 + int(minutes) * 60 + Fraction(rest)
     except (ValueError, ZeroDivisionError):
         return 0
-    return int(whole / stream.time_base) if whole > 0 else 0
+    # Some muxers write the time of the end there, some the length: taken as the former, no healthy file looks cut off.
+    ticks = int(whole / stream.time_base) - max(0, stream.start_time or 0)
+    return max(0, ticks)

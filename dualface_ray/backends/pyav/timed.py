@@ -1,7 +1,7 @@
 """TimedPictures: the pictures of a video with final time stamps, holes filled and fields joined.
 
 PictureSource ─► PtsRepair ─► SteadyRate (holes: repeats) ─► Deinterlacer ─► TimedPicture
-               one ahead
+               two ahead
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from dualface_ray.frames import StreamInfo
 from dualface_ray.settings import Settings
 from dualface_ray.timeline import PtsRepair, SteadyRate
 
+_AHEAD = 2
+"""Pictures whose stamps help to judge the one before them."""
+
 
 @dataclass(frozen=True, slots=True)
 class TimedPicture:
@@ -29,7 +32,7 @@ class TimedPicture:
 
 
 class TimedPictures:
-    """Reads a source to its end, two pictures ahead at most.
+    """Reads a source to its end, three pictures ahead at most.
 
     Args:
         source: at its beginning; owned by the caller.
@@ -51,8 +54,8 @@ class TimedPictures:
         self._counters: Counter[str] = Counter()
         self._waiting: deque[TimedPicture] = deque()
         self._ready: deque[TimedPicture] = deque()
-        self._begun = False
-        self._ahead: Picture | None = None
+        self._ahead: deque[Picture] = deque()
+        self._over = False
 
     def next(self) -> TimedPicture | None:
         """The next picture in display order, or None when the video is over.
@@ -60,11 +63,8 @@ class TimedPictures:
         Raises:
             DamagedInputError: see ``PictureSource.next``.
         """
-        if not self._begun:
-            self._begun = True
-            self._ahead = self._source.next()
-        while not self._ready and self._ahead is not None:
-            self._advance(self._ahead)
+        while not self._ready and not self._over:
+            self._advance()
         return self._ready.popleft() if self._ready else None
 
     def counters(self) -> dict[str, int]:
@@ -73,16 +73,20 @@ class TimedPictures:
         filled = self._counters["gaps_filled"]
         return {**found, "concealed": self._source.counters["concealed"] + filled}
 
-    def _advance(self, current: Picture) -> None:
-        self._ahead = self._source.next()
-        following = None if self._ahead is None else self._ahead.raw_pts
-        pts = self._repair.push(current.raw_pts, following, final=self._ahead is None)
+    def _advance(self) -> None:
+        while len(self._ahead) <= _AHEAD and (picture := self._source.next()) is not None:
+            self._ahead.append(picture)
+        if not self._ahead:
+            self._over = True
+            self._finish()
+            return
+        current = self._ahead.popleft()
+        following = [picture.raw_pts for picture in self._ahead]
+        pts = self._repair.push(current.raw_pts, following, final=not following)
         for missing in self._steady.push(pts, lossy=self._conceal and current.lossy):
             self._counters["gaps_filled"] += 1
             self._take(TimedPicture(None, missing))
         self._take(TimedPicture(current.frame, pts, current.key))
-        if self._ahead is None:
-            self._finish()
 
     def _take(self, picture: TimedPicture) -> None:
         frame = picture.frame
