@@ -19,7 +19,7 @@ from dualface_ray.media import remove_partials
 from dualface_ray.report import JobSnapshot, RateMeter, VideoProgress, VideoState, VideoTask, write_failure
 from dualface_ray.settings import Settings
 
-POLL_S = 0.1
+POLL_S = 0.2
 
 
 @dataclass(slots=True)
