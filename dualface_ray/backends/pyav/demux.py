@@ -15,7 +15,7 @@ from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 
 from dualface_ray.backends.pyav.opening import PROBLEMS, input_error, open_input, reading
-from dualface_ray.backends.pyav.probe import best_video
+from dualface_ray.backends.pyav.probe import DURATION_GUESSED, best_video
 from dualface_ray.errors import UnsupportedMediaError
 
 _ANNEX_B = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb", "vvc": "vvc_mp4toannexb"}
@@ -69,7 +69,8 @@ class Demuxer:
         self.codec: str = "" if self._stream.codec_context is None else self._stream.codec_context.name
         self.time_base = Fraction(self._stream.time_base or 1)
         self.start_ticks: int = self._stream.start_time or 0
-        self.duration_ticks: int = _own_duration_ticks(self._stream)
+        guessed = self._container.format.name in DURATION_GUESSED
+        self.duration_ticks: int = 0 if guessed else _own_duration_ticks(self._stream)
         self._packets: Iterator[Any] = self._container.demux(self._stream)
 
     @property

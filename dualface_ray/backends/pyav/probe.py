@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from dualface_ray.backends.pyav.limits import check_decoded, check_duration, check_size, check_streams
 from dualface_ray.backends.pyav.opening import PROBLEMS, input_error, open_input
-from dualface_ray.errors import NotAVideoError, UnsupportedMediaError
+from dualface_ray.errors import LimitExceededError, NotAVideoError, UnsupportedMediaError
 from dualface_ray.frames import Colour, PixelLayout, StreamInfo
 from dualface_ray.media import check_input
 from dualface_ray.settings import Settings
@@ -24,6 +24,8 @@ from dualface_ray.timeline import Rounding, round_fraction
 
 _PROBE_PACKETS = 600
 """Video packets to look at for the first picture; beyond that the stream counts as undecodable."""
+DURATION_GUESSED = frozenset({"mpeg", "mpegts"})
+"""Demuxers of formats that state no duration: libav takes the last time stamp minus the first."""
 _SANE_RATE = Fraction(1000)
 _DEFAULT_RATE = Fraction(25)
 _RANGE_LIMITED, _RANGE_FULL = 1, 2  # AVCOL_RANGE_MPEG, AVCOL_RANGE_JPEG
@@ -128,7 +130,12 @@ def _examine(container: InputContainer, path: Path, settings: Settings, stream_i
     if stream.time_base is None:
         raise NotAVideoError("its video has no clock", where=str(path), remedy="Convert it first.")
     duration = _duration_ticks(container, stream)
-    check_duration(duration, stream.time_base, settings, path)
+    try:
+        check_duration(duration, stream.time_base, settings, path)
+    except LimitExceededError:
+        if container.format.name not in DURATION_GUESSED:
+            raise
+        duration = 0  # one wild time stamp makes such a guess; decoding holds the real ones against the limit
     best = container.streams.best("audio")
     audio = tuple(_audio_info(s, best is not None and s.index == best.index) for s in container.streams.audio)
     start, chapters, name = stream.start_time, len(container.chapters()), container.format.name
