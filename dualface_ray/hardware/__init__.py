@@ -2,7 +2,7 @@
 
     affinity, cgroup ─► cores ─┐
     streams of the lane ───────┴─► thread_budget ─► ThreadBudget (decode, infer, encode, compose)
-    /dev/shm ─► shared_memory;  /proc ─► memory_bytes;  NVML, where there is one ─► gpus
+    /dev/shm ─► shared_memory;  /proc ─► memory_bytes;  NVML, where there is one ─► gpus, GpuMeter
     configs/profiles/<card>.yaml ─► load_profile ─► Profile (static figures, each with its source)
 
 Looks and computes; changes nothing and never fails because something is absent; only a profile that is asked for and
@@ -14,6 +14,7 @@ from __future__ import annotations
 from dualface_ray.hardware.cores import cores
 from dualface_ray.hardware.gpus import Gpu, gpus
 from dualface_ray.hardware.memory import Space, memory, shared_memory
+from dualface_ray.hardware.meter import GpuMeter, GpuReading
 from dualface_ray.hardware.profiles import (
     Profile,
     check_verified,
@@ -26,6 +27,8 @@ from dualface_ray.hardware.threads import ThreadBudget, thread_budget
 
 __all__ = [
     "Gpu",
+    "GpuMeter",
+    "GpuReading",
     "Profile",
     "Space",
     "ThreadBudget",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dualface_ray.compose import Compositor
 from dualface_ray.detect import Detector, Embedder
@@ -11,6 +12,9 @@ from dualface_ray.errors import UnsupportedMediaError
 from dualface_ray.frames import Arena, ArenaHandle
 from dualface_ray.media import DecodeSession, EncodeSession, EncodeSpec
 from dualface_ray.settings import Settings
+
+if TYPE_CHECKING:
+    from dualface_ray.backends.cuda.workbench import Workbench
 
 
 class CudaBackend:
@@ -82,6 +86,16 @@ class CudaBackend:
         from dualface_ray.backends.cuda.embedder import build_engine
 
         return [*build_engines(settings, progress).values(), build_engine(settings, progress)]
+
+    def workbench(self, settings: Settings) -> Workbench:
+        """What benchmarks need of the card beyond this port.
+
+        Raises:
+            DeviceError: a library or the device is missing.
+        """
+        from dualface_ray.backends.cuda.workbench import Workbench
+
+        return Workbench(settings)
 
     def make_int8(
         self, settings: Settings, clips: Sequence[Path], progress: Callable[[str], None] = lambda line: None

@@ -43,11 +43,20 @@ def input_shapes(settings: Settings) -> list[tuple[int, int]]:
     return [landscape] if landscape[0] == landscape[1] else [landscape, landscape[::-1]]
 
 
-def build_engines(settings: Settings, progress: Progress = lambda line: None) -> dict[tuple[int, int], Path]:
-    """Engine files for every input shape, built now where they are missing.
+def detector_engine(
+    settings: Settings, profile: Profile, progress: Progress = lambda line: None, *, build: bool = True
+) -> Path:
+    """The detector's engine file for these shapes, built now if it is missing.
+
+    Args:
+        settings: model and precision are read from ``settings.detect``.
+        profile: the shapes.
+        progress: called with one readable line per step.
+        build: False = an engine that is missing is an error.
 
     Raises:
-        ModelError: the model is missing, or TensorRT refuses it.
+        ModelMissingError: the model is missing, or the engine is and may not be built.
+        ModelError: TensorRT refuses the model.
         DeviceError: TensorRT or the device is missing.
     """
     model = resolve(settings.detect.model, settings.detect.model_path)
@@ -61,12 +70,25 @@ def build_engines(settings: Settings, progress: Progress = lambda line: None) ->
                 remedy="Make it with: dualface models build --precision int8, or use detect.precision=fp16.",
             )
     card = device()
-    paths = {}
-    for height, width in input_shapes(settings):
-        profile = Profile(settings.detect.batch_max or DEFAULT_BATCH, height, width)
-        key = engine_key(model, precision, profile, card.name, card.compute_capability)
-        paths[height, width] = built_engine(model, key, progress=progress)
-    return paths
+    key = engine_key(model, precision, profile, card.name, card.compute_capability)
+    if not build and not key.path().is_file():
+        raise ModelMissingError(
+            f"the engine for batches up to {profile.max_batch} is not in the cache",
+            where=str(key.path()),
+            remedy="Build it with: dualface models build.",
+        )
+    return built_engine(model, key, progress=progress)
+
+
+def build_engines(settings: Settings, progress: Progress = lambda line: None) -> dict[tuple[int, int], Path]:
+    """Engine files for every input shape, built now where they are missing.
+
+    Raises:
+        ModelError: the model is missing, or TensorRT refuses it.
+        DeviceError: TensorRT or the device is missing.
+    """
+    batch = settings.detect.batch_max or DEFAULT_BATCH
+    return {shape: detector_engine(settings, Profile(batch, *shape), progress) for shape in input_shapes(settings)}
 
 
 class CudaDetector:
