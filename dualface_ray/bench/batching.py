@@ -316,7 +316,7 @@ def _measure(
 def _pictures(backend: Any, bench: Any, clip: Path | None, settings: Settings) -> tuple[StreamInfo, list[Any], str]:
     """Slots on the card: the first frames of the clip, or made-up pictures of 1080p."""
     if clip is None:
-        info = StreamInfo(
+        shape = StreamInfo(
             "made up", 1920, 1080, Fraction(1, 30000), Fraction(30000, 1001), colour=Colour(matrix=1, primaries=1)
         )
         y, x = np.mgrid[0:1620, 0:1920].astype(np.float32)
@@ -324,7 +324,7 @@ def _pictures(backend: Any, bench: Any, clip: Path | None, settings: Settings) -
             np.clip(128 + 70 * np.sin(x / 37 + n) * np.cos(y / 29 - n), 16, 235).astype(np.uint8)
             for n in range(PICTURES // 8)
         ]
-        return info, bench.slots(info, made * 8), "1920x1080, made up, without faces"
+        return shape, bench.slots(shape, made * 8), "1920x1080, made up, without faces"
     session = backend.open_decoder(clip, "clip", settings, 1)
     try:
         info: StreamInfo = session.info

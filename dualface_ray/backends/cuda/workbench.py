@@ -20,7 +20,7 @@ from dualface_ray.backends.cuda.hostenc import PinnedDownloader
 from dualface_ray.backends.cuda.launch import compile_all
 from dualface_ray.backends.cuda.recorded import RecordedPass
 from dualface_ray.backends.cuda.records import letterbox_items, letterbox_of
-from dualface_ray.backends.cuda.vendor import COPY_HOST_TO_DEVICE, cupy, device, enter_device, translated
+from dualface_ray.backends.cuda.vendor import cupy, device, enter_device, translated
 from dualface_ray.frames import StreamInfo
 from dualface_ray.media import Slot
 from dualface_ray.models import Profile
@@ -64,14 +64,8 @@ class Workbench:
     def slots(self, info: StreamInfo, pictures: Sequence[npt.NDArray[Any]]) -> list[Slot]:
         """Copies of these pictures on the card, as slots of the stream."""
         enter_device()
-        made: list[Slot] = []
         with translated("uploading pictures"):
-            for picture in pictures:
-                slot = cupy().empty((info.slot_height_px * 3 // 2, info.slot_width_px), picture.dtype)
-                host = np.ascontiguousarray(picture)
-                runtime = cupy().cuda.runtime
-                runtime.memcpy(address_of(slot), host.ctypes.data, host.nbytes, COPY_HOST_TO_DEVICE)
-                made.append(slot)
+            made = [cupy().asarray(np.ascontiguousarray(picture)) for picture in pictures]
             cupy().cuda.runtime.deviceSynchronize()
         return made
 
