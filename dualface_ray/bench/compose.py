@@ -73,12 +73,8 @@ class ComposeBench:
 
     def rows(self) -> list[tuple[str, str]]:
         """The table."""
-        rows = [
-            (
-                "card",
-                f"{self.card}; {self.cores} cores; canvas {self.canvas_px[0]}x{self.canvas_px[1]} in two tiles, medians of {self.rounds}",
-            )
-        ]
+        canvas = f"canvas {self.canvas_px[0]}x{self.canvas_px[1]} in two tiles"
+        rows = [("card", f"{self.card}; {self.cores} cores; {canvas}; medians of {self.rounds}")]
         for case in self.cases:
             label = f"{case.width_px}x{case.height_px}"
             for way, rate in case.rates_hz.items():
