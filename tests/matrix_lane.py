@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -43,7 +44,13 @@ def static_plan(info: StreamInfo, index: int, pts_ticks: int) -> FramePlan:
     return FramePlan(index, pts_ticks, (CanvasPlan(width, height, (tile,)),))
 
 
-def passed(source: Path, target: Path, settings: Settings | None = None) -> Passed:
+def passed(
+    source: Path,
+    target: Path,
+    settings: Settings | None = None,
+    *,
+    after_frame: Callable[[int], None] = lambda _: None,
+) -> Passed:
     """Source to target through the real backend, encoder settings from ``settings.encode``."""
     settings = settings or Settings(encode={"preset": "ultrafast", "container": target.suffix[1:]})
     session = CPU.open_decoder(source, "s", settings, 1)
@@ -68,6 +75,7 @@ def passed(source: Path, target: Path, settings: Settings | None = None) -> Pass
                     writer.write(packet)
                 pts.append(frame.pts_ticks)
                 flags.append(frame.flags)
+                after_frame(len(pts))
             if batch.end:
                 break
         for packet in encoder.finish():
