@@ -342,3 +342,25 @@ def test_compose_compares_the_same_pictures(cupy: Any) -> None:
         assert all(rate > 0 for rate in case.rates_hz.values())
     assert any("dB apart" in value for _, value in result.rows())
     assert len(json.loads(result.to_json())["cases"]) == 2
+
+
+def test_pictures_come_from_a_clip_however_short(cupy: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from media_maker import Clip
+    from test_cuda_decode import SoftwareDecoder
+
+    from dualface_ray.backends import load_backend
+    from dualface_ray.backends.cuda import decode as decode_room
+
+    monkeypatch.setattr(decode_room, "Decoder", SoftwareDecoder)
+    monkeypatch.setattr(decode_room, "require_support", lambda *arguments: None)
+    settings = Settings()
+    backend: Any = load_backend("cuda")
+    bench = backend.workbench(settings)
+    for frames in (5, 90):
+        path = Clip(frames=frames).write(tmp_path / f"{frames}.mp4")
+        info, slots, source = batching._pictures(backend, bench, path, settings)
+        assert source == f"{frames}.mp4, {info.width_px}x{info.height_px}"
+        assert len(slots) == 64
+        assert len({slot.data.ptr for slot in slots}) == min(64, frames)
+        assert not np.array_equal(np.asarray(slots[0]), np.asarray(slots[4]))
+        assert len(bench.records(info, slots)) == 64

@@ -4,6 +4,8 @@
                                          └─ memory of all processes over time
     scenes with truth ─► recorded detections ─► identity and framing, peers' trackers ─► one table of scores
     SCENES ─► clip, truth ─► RecordedRun ─► identity and framing ─► scores beside those of peers
+    pictures on a card ─► one context, large batches | a context for each stream ─► rates, latencies
+    slots on a card ─► drawn there | brought down and drawn by OpenCV ─► rates
     simulated lanes and videos, virtual clock ─► the real schedule ─► makespan beside a lower bound
 
 Knows how to run the whole product and other programs beside it; nothing of the product may know this room. No figure
@@ -16,6 +18,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dualface_ray.bench.batching import BatchingBench, run_batching_bench
+    from dualface_ray.bench.compose import ComposeBench, run_compose_bench
     from dualface_ray.bench.cpu import CpuBench, run_cpu_bench
     from dualface_ray.bench.identity import run_identity_bench
     from dualface_ray.bench.outcome import ScheduleBench
@@ -23,18 +27,26 @@ if TYPE_CHECKING:
     from dualface_ray.bench.scoreboard import IdentityBench
 
 __all__ = [
+    "BatchingBench",
+    "ComposeBench",
     "CpuBench",
     "IdentityBench",
     "ScheduleBench",
+    "run_batching_bench",
+    "run_compose_bench",
     "run_cpu_bench",
     "run_identity_bench",
     "run_schedule_bench",
 ]
 
 _HOMES = {
+    "BatchingBench": "batching",
+    "ComposeBench": "compose",
     "CpuBench": "cpu",
     "IdentityBench": "scoreboard",
     "ScheduleBench": "outcome",
+    "run_batching_bench": "batching",
+    "run_compose_bench": "compose",
     "run_cpu_bench": "cpu",
     "run_identity_bench": "identity",
     "run_schedule_bench": "schedule",
