@@ -445,3 +445,20 @@ def test_an_output_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         SegmentWriter(tmp_path / "file/s", SPEC)
+
+
+def test_what_the_muxer_calls_no_space_is_not_the_disk(tmp_path):
+    """A new AAC configuration in mid-stream is longer than Matroska's reserved place: libav says ENOSPC to that."""
+    clip = Clip(frames=30, flashes=(10, 20), audio=(Audio(clicks_s=(0.4, 0.8)),))
+    raw = clip.write(tmp_path / "a.flv").read_bytes()
+    at = len(raw) * 6 // 10
+    while not (raw[at] == 8 and raw[at + 8 : at + 13] == b"\0\0\0\xaf\x01"):
+        at += 1
+    body = b"\xaf\x00" + b"\x11\x90" + bytes(200)
+    head = b"\x08" + len(body).to_bytes(3, "big") + raw[at + 4 : at + 8] + bytes(3)
+    tag = head + body + (len(body) + 11).to_bytes(4, "big")
+    (tmp_path / "b.flv").write_bytes(raw[:at] + tag + raw[at:])
+    report, _ = roundtrip(tmp_path / "b.flv", tmp_path / "o.mkv")
+    assert report.frames == 30
+    assert report.audio in ("copied", "encoded")
+    assert heard_clicks_s(tmp_path / "o.mkv")[0] == pytest.approx(0.4, abs=0.003)

@@ -15,13 +15,13 @@ from dualface_ray.backends.cpu.decode import CpuDecodeSession
 from dualface_ray.backends.cuda.arena import address_of
 from dualface_ray.backends.cuda.launch import new_stream
 from dualface_ray.backends.cuda.vendor import COPY_HOST_TO_DEVICE, cupy, enter_device, translated
-from dualface_ray.frames import StreamInfo
+from dualface_ray.frames import PixelLayout, StreamInfo
 from dualface_ray.media import DecodedBatch, Slot
 from dualface_ray.settings import Settings
 
 
 class UploadDecodeSession:
-    """The ``DecodeSession`` port: libav decodes, slots lie on the device; 8-bit NV12 only.
+    """The ``DecodeSession`` port: libav decodes, slots lie on the device; as the CPU's session fills them.
 
     Args:
         path: the video.
@@ -74,11 +74,12 @@ class UploadDecodeSession:
         self._pinned = None
         self._capacity = 0
 
-    def _host_slots(self, count: int) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+    def _host_slots(self, count: int) -> list[np.ndarray[Any, np.dtype[Any]]]:
         info = self._inner.info
+        samples = np.dtype(np.uint8 if info.layout is PixelLayout.NV12 else np.uint16)
         if count > self._capacity:
             with translated("allocating pinned memory"):
                 self._pinned = cupy().cuda.alloc_pinned_memory(count * info.slot_bytes)
             self._capacity = count
-        flat = np.frombuffer(self._pinned, np.uint8, count * info.slot_bytes)
+        flat = np.frombuffer(self._pinned, samples, count * info.slot_bytes // samples.itemsize)
         return list(flat.reshape(count, info.slot_height_px * 3 // 2, info.slot_width_px))

@@ -109,10 +109,14 @@ def input_error(error: BaseException, path: Path, *, opened: bool = False) -> Du
 
 
 def encode_error(error: BaseException, path: Path | None, what: str) -> OutputError:
-    """Translate what libav raised while encoding or muxing: DiskFullError or EncodeError."""
+    """Translate what was raised while encoding or muxing: DiskFullError or EncodeError.
+
+    Files are written by ``writing.OutputFile``, so the disk speaks in plain OSErrors. libav's own errors may bear the
+    same numbers and mean a table of its muxer (ENOSPC for a codec configuration that has grown).
+    """
     if isinstance(error, OutputError):
         return error
-    if isinstance(error, OSError) and path is not None and not isinstance(error, av.error.InvalidDataError):
+    if isinstance(error, OSError) and path is not None and not isinstance(error, av.error.FFmpegError):
         return output_error(error, path)
     where = "" if path is None else str(path)
     return EncodeError(f"{what} ({_reason(error)})", where=where, remedy="Check the encode settings.")
