@@ -20,11 +20,12 @@ from dualface_ray.backends.cuda import workbench as workbench_room
 from dualface_ray.backends.cuda.facts import BatchFacts, KnownStreams
 from dualface_ray.backends.cuda.records import face_items, letterbox_items, letterbox_of, patch_items
 from dualface_ray.bench import batching, compose
-from dualface_ray.bench.batching import Arrangement, Measured, arrangements, run_batching_bench
-from dualface_ray.bench.batching import compare as compared
+from dualface_ray.bench import contexts as contexts_room
+from dualface_ray.bench.batching import run_batching_bench
 from dualface_ray.bench.closedloop import LoopResult, run_loop
+from dualface_ray.bench.contexts import Arrangement, Measured, arrangements
 from dualface_ray.bench.nvml import GpuSampler, summary
-from dualface_ray.errors import DeviceError, RequestError
+from dualface_ray.errors import DeviceError, RequestError, VramBudgetError
 from dualface_ray.frames import Colour, PixelLayout, StreamInfo
 from dualface_ray.hardware import GpuMeter, GpuReading
 from dualface_ray.settings import Settings
@@ -143,7 +144,7 @@ def test_per_stream_means_at_least_a_context_for_each_stream() -> None:
     for one in rates:  # whole chunks are fastest, many single contexts next
         rates[one] += {"chunk": 5000, "single": 100 * one.contexts, "central": 0}[one.engine]
     measured = [Measured(one, rate, rate, 0.001, 0.002, 1, 0) for one, rate in rates.items()]
-    found = {(one.streams, one.waiting): one for one in compared(measured)}
+    found = {(one.streams, one.waiting): one for one in contexts_room.compare(measured)}
     assert sorted(found) == [(n, w) for n in (1, 4, 8, 16) for w in (1, 16)]
     for (streams, waiting), one in found.items():
         assert one.central.arrangement == Arrangement("central", 1, min(64, streams * waiting))
@@ -151,7 +152,7 @@ def test_per_stream_means_at_least_a_context_for_each_stream() -> None:
         assert one.per_stream.arrangement.engine == ("single" if waiting == 1 else "chunk")
         assert one.ratio == one.central.rate_hz / one.per_stream.rate_hz
     slow = [replace(m, rate_hz=1.0) if m.arrangement.engine == "chunk" else m for m in measured]
-    one = next(c for c in compared(slow) if (c.streams, c.waiting) == (1, 16))
+    one = next(c for c in contexts_room.compare(slow) if (c.streams, c.waiting) == (1, 16))
     assert one.per_stream.arrangement.contexts == 16  # a chunk of one stream can keep many contexts busy
     assert len(set(rates)) == len(arrangements())
 
@@ -364,3 +365,32 @@ def test_pictures_come_from_a_clip_however_short(cupy: Any, monkeypatch: pytest.
         assert len({slot.data.ptr for slot in slots}) == min(64, frames)
         assert not np.array_equal(np.asarray(slots[0]), np.asarray(slots[4]))
         assert len(bench.records(info, slots)) == 64
+
+
+def test_a_small_card_is_measured_as_far_as_it_goes(engines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[Any] = []
+
+    class Small(OneFace):
+        def __init__(self, path: Path, profile: Any, stream: Any, *, graphs: bool) -> None:
+            if len(held) == 4:
+                raise VramBudgetError("no device memory", where="test")
+            super().__init__(path, profile, stream, graphs=graphs)
+            held.append(self)
+
+        def close(self) -> None:
+            if self in held:
+                held.remove(self)
+
+    settings = Settings.model_validate({"detect": {"input_width_px": 96, "input_height_px": 64}})
+    monkeypatch.setattr(batching, "_pictures", small_pictures)
+    monkeypatch.setattr(recorded_room, "_Repeatable", Small)
+    with pytest.raises(VramBudgetError):  # not even one context of each kind
+        run_batching_bench(streams=(1, 4), frames=64, rounds=1, settings=settings)
+    assert held == []
+    monkeypatch.setattr(contexts_room, "MOST_CONTEXTS", 2)
+    said: list[str] = []
+    result = run_batching_bench(said.append, streams=(1, 2), frames=64, rounds=1, settings=settings)
+    assert "the card holds no more" in said
+    assert held == []
+    assert max(one.arrangement.contexts for one in result.measured) == 2
+    assert result.rows()

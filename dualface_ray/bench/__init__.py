@@ -18,8 +18,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dualface_ray.bench.batching import BatchingBench, run_batching_bench
+    from dualface_ray.bench.batching import run_batching_bench
     from dualface_ray.bench.compose import ComposeBench, run_compose_bench
+    from dualface_ray.bench.contexts import BatchingBench
     from dualface_ray.bench.cpu import CpuBench, run_cpu_bench
     from dualface_ray.bench.identity import run_identity_bench
     from dualface_ray.bench.outcome import ScheduleBench
@@ -40,7 +41,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BatchingBench": "batching",
+    "BatchingBench": "contexts",
     "ComposeBench": "compose",
     "CpuBench": "cpu",
     "IdentityBench": "scoreboard",

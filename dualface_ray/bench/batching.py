@@ -14,13 +14,10 @@ live lane adds at most the batcher's wait. Rounds go through all arrangements in
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import os
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -30,164 +27,26 @@ import numpy.typing as npt
 
 from dualface_ray.backends import load_backend
 from dualface_ray.bench.closedloop import LoopResult, run_loop
-from dualface_ray.bench.nvml import GpuLoad, GpuSampler
-from dualface_ray.errors import DualfaceError, ModelMissingError, RequestError
+from dualface_ray.bench.contexts import (
+    CHUNK,
+    LARGEST,
+    MIB,
+    MOST_CONTEXTS,
+    STREAMS,
+    Arrangement,
+    BatchingBench,
+    Measured,
+    arrangements,
+    compare,
+)
+from dualface_ray.bench.nvml import GpuSampler
+from dualface_ray.errors import DualfaceError, ModelMissingError, RequestError, VramBudgetError
 from dualface_ray.frames import Colour, StreamInfo
 from dualface_ray.settings import Settings, resolve
 
 Say = Callable[[str], None]
 
-STREAMS = (1, 4, 8, 16)
-CHUNK = 16
-"""Frames of a message of one stream."""
-LARGEST = 64
-"""The central engine's largest batch."""
-MOST_CONTEXTS = 16
 PICTURES = 64
-MIB = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Arrangement:
-    """Contexts side by side, each with batches of one size."""
-
-    engine: str
-    """``central`` (1..64), ``single`` (built for batch 1), ``chunk`` (the central engine, a context for each)."""
-    contexts: int
-    batch: int
-    threads: int = 1
-    """Of the host, that launch and collect."""
-
-    @property
-    def name(self) -> str:
-        """For tables."""
-        if self.engine == "central":
-            return f"one context, batch {self.batch}"
-        by = "a thread each" if self.threads > 1 else "one thread"
-        return f"{self.contexts} context{'s' * (self.contexts > 1)}, batch {self.batch}, {by}"
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Medians over the rounds."""
-
-    arrangement: Arrangement
-    rate_hz: float
-    """Letterbox, network and post-processing."""
-    network_hz: float
-    """The network alone."""
-    p50_s: float
-    p99_s: float
-    memory_bytes: int
-    """What its contexts took of the card."""
-    found: int
-    """Faces in one round."""
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Central against the best per-stream arrangement, for one number of streams."""
-
-    streams: int
-    waiting: int
-    """Frames of every stream that are ready at once."""
-    central: Measured
-    per_stream: Measured
-    """The fastest of those that were tried."""
-
-    @property
-    def ratio(self) -> float:
-        """Rate of the central one over the other."""
-        return self.central.rate_hz / self.per_stream.rate_hz
-
-
-@dataclass(frozen=True, slots=True)
-class BatchingBench:
-    """What was measured."""
-
-    card: str
-    source: str
-    frames: int
-    rounds: int
-    single_engine: str
-    """Which engine the contexts for batch 1 ran."""
-    measured: tuple[Measured, ...]
-    comparisons: tuple[Comparison, ...]
-    load: GpuLoad | None
-
-    def rows(self) -> list[tuple[str, str]]:
-        """The table."""
-        rows = [
-            ("card", self.card),
-            ("pictures", f"{self.source}; {self.frames} frames a run, medians of {self.rounds}"),
-            ("engine for batch 1", self.single_engine),
-        ]
-        for one in self.comparisons:
-            label = f"{one.streams} streams x {one.waiting}"
-            rows.append((label, f"central    {_line(one.central)}"))
-            rows.append(("", f"per stream {_line(one.per_stream)}"))
-            rows.append(("", f"central / per stream = {one.ratio:.2f}"))
-        rows.append(("utilisation", self.load.text() if self.load else "not measured (NVML is missing)"))
-        return rows
-
-    def to_json(self) -> str:
-        """Everything, also the arrangements that were not the best."""
-        facts = dataclasses.asdict(self)
-        facts["comparisons"] = [{**dataclasses.asdict(one), "ratio": one.ratio} for one in self.comparisons]
-        return json.dumps(facts)
-
-
-def _line(one: Measured) -> str:
-    return (
-        f"{one.rate_hz:7.0f} fps (network alone {one.network_hz:6.0f}), p50 {one.p50_s * 1e3:6.2f} ms, "
-        f"p99 {one.p99_s * 1e3:6.2f} ms, {one.memory_bytes / MIB:5.0f} MiB: {one.arrangement.name}"
-    )
-
-
-def arrangements(streams: Sequence[int] = STREAMS) -> list[Arrangement]:
-    """Everything that is tried, each once."""
-    tried = [Arrangement("central", 1, min(LARGEST, n * waiting)) for n in streams for waiting in (1, CHUNK)]
-    counts = sorted({min(MOST_CONTEXTS, k * n) for n in streams for k in (1, 2)})
-    for contexts in counts:
-        tried.append(Arrangement("single", contexts, 1))
-        if contexts > 2:
-            tried.append(Arrangement("single", contexts, 1, contexts))
-    for contexts in streams:
-        tried.append(Arrangement("chunk", contexts, CHUNK))
-        if contexts > 2:
-            tried.append(Arrangement("chunk", contexts, CHUNK, contexts))
-    return list(dict.fromkeys(tried))
-
-
-def compare(measured: Sequence[Measured], streams: Sequence[int] = STREAMS) -> list[Comparison]:
-    """For each number of streams: the central arrangement, and the fastest that keeps streams apart.
-
-    With one frame of each stream waiting there is work for one context a stream. With a chunk waiting, a stream may
-    have several contexts of batch 1, or one that takes the whole chunk.
-    """
-    found = []
-    for count in streams:
-        for waiting in (1, CHUNK):
-            central = next(
-                one
-                for one in measured
-                if one.arrangement.engine == "central" and one.arrangement.batch == min(LARGEST, count * waiting)
-            )
-            others = [
-                one
-                for one in measured
-                if (one.arrangement.engine == "single" and one.arrangement.contexts == count)
-                or (
-                    waiting > 1
-                    and (
-                        (one.arrangement.engine == "single" and one.arrangement.contexts > count)
-                        or (one.arrangement.engine == "chunk" and one.arrangement.contexts == count)
-                    )
-                )
-            ]
-            best = max(others, key=lambda one: one.rate_hz)
-            found.append(Comparison(count, waiting, central, best))
-    return found
 
 
 class _Turn:
@@ -250,26 +109,17 @@ def run_batching_bench(
         single, single_name = bench.engine(1, build=build, progress=say), "built for batch 1"
     except ModelMissingError:
         single, single_name = central, f"the one for 1..{LARGEST} (none was built for batch 1)"
-    passes: dict[str, list[Any]] = {"central": [], "single": [], "chunk": []}
-    memory: dict[tuple[str, int], int] = {}
-    opened = []
     tried = arrangements(streams)
+    opened: dict[str, list[Any]] = {}
     try:
-        for name, path, largest in (("central", central, LARGEST), ("single", single, 1), ("chunk", central, CHUNK)):
-            batches = sorted({one.batch for one in tried if one.engine == name})
-            before = bench.used_bytes()
-            for count in range(1, max(one.contexts for one in tried if one.engine == name) + 1):
-                opened.append(bench.open_pass(path, largest))
-                passes[name].append(opened[-1])
-                for batch in batches:
-                    opened[-1].prepare(records[:batch])
-                memory[name, count] = bench.used_bytes() - before
-            say(f"opened {len(passes[name])} contexts ({name}), {memory[name, len(passes[name])] / MIB:.0f} MiB")
+        memory = _open(bench, {"central": central, "single": single, "chunk": central}, tried, records, opened, say)
+        tried = [one for one in tried if one.contexts <= len(opened[one.engine])]
         with GpuSampler(bench.card_uuid) as sampler:
-            measured = _measure(tried, passes, records, memory, frames, rounds, say)
+            measured = _measure(tried, opened, records, memory, frames, rounds, say)
     finally:
-        for one in opened:
-            one.close()
+        for part in opened.values():
+            for one in part:
+                one.close()
     return BatchingBench(
         bench.card,
         source,
@@ -280,6 +130,41 @@ def run_batching_bench(
         tuple(compare(measured, streams)),
         sampler.load,
     )
+
+
+def _open(
+    bench: Any,
+    engines: dict[str, Path],
+    tried: Sequence[Arrangement],
+    records: npt.NDArray[Any],
+    opened: dict[str, list[Any]],
+    say: Say,
+) -> dict[tuple[str, int], int]:
+    """Open as many contexts of each kind as anybody needs and the card holds; what the first n took, in bytes."""
+    memory: dict[tuple[str, int], int] = {}
+    for path in dict.fromkeys(engines.values()):
+        first = bench.open_pass(path, 1)  # what TensorRT takes once in a process belongs to no arrangement
+        first.prepare(records[:1])
+        first.close()
+    for name, path in engines.items():
+        wanted = [one for one in tried if one.engine == name]
+        batches = sorted({one.batch for one in wanted})
+        before = bench.used_bytes()
+        mine = opened.setdefault(name, [])
+        try:
+            for count in range(1, max(one.contexts for one in wanted) + 1):
+                mine.append(bench.open_pass(path, batches[-1]))
+                for batch in batches:
+                    mine[-1].prepare(records[:batch])
+                memory[name, count] = bench.used_bytes() - before
+        except VramBudgetError:
+            if (name, 1) not in memory:
+                raise
+            if (name, len(mine)) not in memory:  # it was opened, and then could not run
+                mine.pop().close()
+            say("the card holds no more")
+        say(f"contexts ({name}): {len(mine)}, {memory[name, len(mine)] / MIB:.0f} MiB")
+    return memory
 
 
 def _measure(
