@@ -143,7 +143,7 @@ def test_per_stream_means_at_least_a_context_for_each_stream() -> None:
     rates = {one: 1000.0 + index for index, one in enumerate(arrangements())}
     for one in rates:  # whole chunks are fastest, many single contexts next
         rates[one] += {"chunk": 5000, "single": 100 * one.contexts, "central": 0}[one.engine]
-    measured = [Measured(one, rate, rate, 0.001, 0.002, 1, 0) for one, rate in rates.items()]
+    measured = [Measured(one, rate, rate, 0.001, 0.002, 1, 0, 3) for one, rate in rates.items()]
     found = {(one.streams, one.waiting): one for one in contexts_room.compare(measured)}
     assert sorted(found) == [(n, w) for n in (1, 4, 8, 16) for w in (1, 16)]
     for (streams, waiting), one in found.items():
@@ -325,6 +325,10 @@ def test_batching_runs_through_every_arrangement(engines: Any, monkeypatch: pyte
     assert len(result.comparisons) == 4
     text = "\n".join(f"{name} {value}" for name, value in result.rows())
     assert "4 streams x 16" in text
+    assert result.rounds == 1
+    monkeypatch.setattr(batching, "LIMIT_S", 0.0)
+    result = run_batching_bench(streams=(1,), frames=64, rounds=3, settings=settings)
+    assert result.rounds == 1  # a slow card still gives figures, and says of how many rounds
     assert json.loads(result.to_json())["comparisons"][0]["ratio"] > 0
 
 

@@ -17,6 +17,7 @@ import argparse
 import os
 import statistics
 import sys
+import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -47,6 +48,8 @@ from dualface_ray.settings import Settings, resolve
 Say = Callable[[str], None]
 
 PICTURES = 64
+LIMIT_S = 90.0
+"""No round is begun that would end later than this after the first one's start."""
 
 
 class _Turn:
@@ -81,7 +84,7 @@ def run_batching_bench(
         say: gets a line per step.
         streams: how many there are.
         frames: of a run.
-        rounds: over all arrangements.
+        rounds: over all arrangements; fewer where they would take too long.
         clip: a video whose first frames are the pictures; made-up ones without faces when missing.
         build: build engines that are missing; otherwise contexts for batch 1 run the central engine.
         settings: model, precision, thresholds.
@@ -124,7 +127,7 @@ def run_batching_bench(
         bench.card,
         source,
         frames,
-        rounds,
+        max(one.rounds for one in measured),
         single_name,
         tuple(measured),
         tuple(compare(measured, streams)),
@@ -177,13 +180,19 @@ def _measure(
     say: Say,
 ) -> list[Measured]:
     runs: dict[tuple[Arrangement, bool], list[LoopResult]] = {}
+    began_s = time.perf_counter()
     for number in range(rounds):
+        if number and (time.perf_counter() - began_s) * (number + 1) / number > LIMIT_S:
+            say("no time for another round")
+            break
         say(f"round {number + 1} of {rounds}")
         for one in tried:
             for whole in (True, False):
                 turns = [_Turn(p, records, one.batch, whole=whole) for p in passes[one.engine][: one.contexts]]
                 result = run_loop(turns, batch=one.batch, frames=frames, threads=one.threads)
                 runs.setdefault((one, whole), []).append(result)
+                if whole:
+                    say(f"{one.name}: {result.rate_hz:.0f} fps")
     return [
         Measured(
             one,
@@ -193,6 +202,7 @@ def _measure(
             statistics.median(run.quantile_s(0.99) for run in runs[one, True]),
             memory[one.engine, one.contexts],
             runs[one, True][0].found,
+            len(runs[one, True]),
         )
         for one in tried
     ]

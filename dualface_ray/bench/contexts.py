@@ -53,6 +53,7 @@ class Measured:
     """What its contexts took of the card."""
     found: int
     """Faces in one round."""
+    rounds: int
 
 
 @dataclass(frozen=True, slots=True)
