@@ -204,7 +204,7 @@ class CudaDetector:
             return
         found = rows[np.arange(rows.shape[1]) < counts[:, None]]
         points = given.to_display(np.delete(found, 4, axis=1).reshape(-1, 7, 2), owners)
-        boxes, marks, scores = points[:, :2].reshape(-1, 4), points[:, 2:], found[:, 4]
+        boxes, marks, scores = points[:, :2].reshape(-1, 4), points[:, 2:].copy(), found[:, 4].copy()
         looks = self._describe(given.patch_records(boxes, owners), given.face_records(owners))
         ends = np.cumsum(counts)
         for index in np.flatnonzero(counts).tolist():
