@@ -19,9 +19,11 @@ from media_lane import decode_all
 from media_maker import Clip
 
 from dualface_ray.backends.cuda import decode as room
+from dualface_ray.backends.cuda.decode import only_on_cpu
 from dualface_ray.backends.cuda.ledger import PictureLedger
 from dualface_ray.backends.cuda.nvdec import Surface
-from dualface_ray.errors import DamagedInputError, UnsupportedMediaError
+from dualface_ray.backends.pyav import probe
+from dualface_ray.errors import DamagedInputError, LimitExceededError, UnsupportedMediaError
 from dualface_ray.frames import FrameFlag, StreamInfo
 from dualface_ray.frames.signature import reference_signature
 from dualface_ray.settings import Settings
@@ -265,3 +267,31 @@ def test_packets_without_time_get_one_and_are_reported_without() -> None:
     assert [s.raw_pts for s in ledger.out(first) + ledger.out(second)] == [None, None]
     third = ledger.feed(None, 77, key=False, discard=False)
     assert third == 77
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("mirrored", {"mirrored": True}),
+        ("interlaced", {"options": {"x264-params": "interlaced=1"}}),
+        ("hdr", {"codec": "libx265", "pixel_format": "yuv420p10le", "colour": (9, 9, 18)}),
+    ],
+)
+def test_what_only_the_cpu_does_goes_there_where_it_may(session, tmp_path: Path, name: str, recipe: dict) -> None:
+    path = Clip(frames=6, width_px=128, height_px=96, **recipe).write(tmp_path / "a.mp4")
+    found = probe(path, Settings())
+    assert only_on_cpu(found, Settings())
+    with pytest.raises(UnsupportedMediaError, match="NVDEC"):
+        room.CudaDecodeSession(path, "s", Settings(lane={"allow_cpu_decode": True}))
+    off = Settings(input={"deinterlace": "off"}, encode={"hdr": "keep", "codec": "hevc"})
+    assert bool(only_on_cpu(found, off)) == (name == "mirrored")
+
+
+def test_decoded_bytes_are_limited_here_too(session, tmp_path: Path) -> None:
+    path = Clip(frames=60, width_px=320, height_px=192).write(tmp_path / "a.h264")
+    opened = room.CudaDecodeSession(path, "s", Settings(input={"max_decoded_bytes": 2_000_000}))
+    slots = [np.empty((288, 320), np.uint8) for _ in range(16)]
+    assert len(opened.decode(slots).frames) == 16
+    with pytest.raises(LimitExceededError, match="max_decoded_bytes"):
+        opened.decode(slots)
+    opened.close()

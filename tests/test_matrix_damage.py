@@ -147,6 +147,18 @@ def test_one_wild_stamp_is_repaired(tmp_path, shift_s, at):
         assert set(decoded.counters) <= {"pts_outliers", "pts_restarts"}
 
 
+def test_one_stamp_given_twice(tmp_path):
+    raw = bytearray(Clip(frames=LENGTH, width_px=160, height_px=96).write(tmp_path / "a.ts").read_bytes())
+    restamp(raw, 40, -3600)
+    (tmp_path / "a.ts").write_bytes(raw)
+    decoded = decode_all(tmp_path / "a.ts", STOP)
+    assert [read_number(decoded.luma(n)) for n in range(LENGTH)] == list(range(LENGTH))
+    late = [n for n, pts in enumerate(decoded.pts) if pts - decoded.pts[0] != 3600 * n]
+    assert late == [40], "the next good stamp is met unchanged"
+    assert decoded.pts[39] < decoded.pts[40] < decoded.pts[41]
+    assert decoded.counters == {"pts_duplicate": 1}
+
+
 def test_many_wild_stamps_stop_the_video(tmp_path):
     stamps = (0, 40, 80, 90_000_000, 90_000_040, 90_000_080)
     path = Clip(time_base=MS, pts_ticks=stamps).write(tmp_path / "a.mkv")

@@ -22,7 +22,7 @@ from dualface_ray.backends.cuda.ledger import ONE_PICTURE_EACH, PictureLedger, S
 from dualface_ray.backends.cuda.nvdec import Decoder, Surface, require_support
 from dualface_ray.backends.cuda.surfaces import SlotCopier
 from dualface_ray.backends.cuda.vendor import enter_device
-from dualface_ray.backends.pyav import Demuxer, MediaProbe, SourcePacket, probe
+from dualface_ray.backends.pyav import Demuxer, MediaProbe, SourcePacket, check_decoded, probe
 from dualface_ray.errors import (
     DamagedInputError,
     InputError,
@@ -31,7 +31,7 @@ from dualface_ray.errors import (
     UnsupportedMediaError,
 )
 from dualface_ray.frames import CutCandidates, FrameFlag, PixelLayout, StreamInfo
-from dualface_ray.media import DecodedBatch, DecodedFrame, Slot
+from dualface_ray.media import HDR_TRANSFERS, DecodedBatch, DecodedFrame, Slot
 from dualface_ray.settings import Settings
 from dualface_ray.timeline import PtsRepair, frame_ticks
 
@@ -61,6 +61,17 @@ def hardware_info(found: MediaProbe) -> StreamInfo:
     )
 
 
+def only_on_cpu(found: MediaProbe, settings: Settings) -> str:
+    """What a video asks for that only the CPU's session does; empty = nothing."""
+    if found.mirrored:
+        return "it is to be mirrored"
+    if found.interlaced and settings.input.deinterlace == "auto":
+        return "it is interlaced"
+    if found.video.colour.transfer in HDR_TRANSFERS and settings.encode.hdr == "tonemap":
+        return "its HDR is to be tone-mapped"
+    return ""
+
+
 class CudaDecodeSession:
     """The ``DecodeSession`` port over NVDEC; used by one thread at a time.
 
@@ -70,7 +81,8 @@ class CudaDecodeSession:
         settings: limits and the damage policy.
 
     Raises:
-        InputError: it cannot be opened or exceeds a limit; ``UnsupportedMediaError`` when this card cannot decode it.
+        InputError: it cannot be opened or exceeds a limit; ``UnsupportedMediaError`` when this card cannot decode it,
+            or the CPU would do it better (``only_on_cpu``) and ``lane.allow_cpu_decode`` is set.
         DeviceError: no working device.
     """
 
@@ -78,6 +90,10 @@ class CudaDecodeSession:
         self._path = path
         self.probe = probe(path, settings, stream_id)
         self._info = hardware_info(self.probe)
+        self._settings = settings
+        better = only_on_cpu(self.probe, settings)
+        if better and settings.lane.allow_cpu_decode:
+            raise UnsupportedMediaError(f"{better}, which NVDEC does not do", where=str(path))
         limits = settings.input
         self._conceal = limits.on_damage == "conceal"
         self._max_ticks = limits.max_duration_s / float(self._info.time_base)
@@ -227,6 +243,7 @@ class CudaDecodeSession:
         if self._cuts.push(signature) or not self._frames:
             flags |= FrameFlag.CUT_CANDIDATE
         self._frames += 1
+        check_decoded(self._frames * self._info.slot_bytes, self._settings, self._path)
         pts = self._repair.push(picture.raw_pts)
         self._first_pts = pts if self._first_pts is None else self._first_pts
         if pts - self._first_pts > self._max_ticks:
