@@ -13,7 +13,7 @@ from media_lane import decode_all
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from dualface_ray.backends import load_backend
-from dualface_ray.errors import SettingsError
+from dualface_ray.errors import SettingsError, UnsupportedMediaError
 from dualface_ray.frames import PixelLayout
 from dualface_ray.media import sdr_signal
 from dualface_ray.settings import Settings, resolve
@@ -55,7 +55,13 @@ def to_rgb(codes: np.ndarray, matrix: int, *, bits: int = 8) -> np.ndarray:
 
 
 def chart_file(
-    path: Path, rgb: np.ndarray, tags: tuple[int, int, int], *, full: bool = False, pixel_format: str = "yuv420p"
+    path: Path,
+    rgb: np.ndarray,
+    tags: tuple[int, int, int],
+    *,
+    full: bool = False,
+    pixel_format: str = "yuv420p",
+    described: tuple[int, int, int] | None = None,
 ) -> Path:
     """A file with one picture of patches (lossless), tagged as told: matrix, primaries, transfer."""
     bits = 10 if "10" in pixel_format else 8
@@ -77,7 +83,7 @@ def chart_file(
         stream = out.add_stream("ffv1", rate=25)
         stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, pixel_format
         context = stream.codec_context
-        context.colorspace, context.color_primaries, context.color_trc = tags
+        context.colorspace, context.color_primaries, context.color_trc = described or tags
         context.color_range = 2 if full else 1
         out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
@@ -187,6 +193,26 @@ def test_hdr_is_kept_in_ten_bits(tmp_path, name):
     made = decode_all(tmp_path / "o.mp4", keep)
     codes = patches(made.slots[0] >> 6, made.info.height_px, len(HDR_CHART))
     assert np.abs(codes - to_yuv(HDR_CHART, 9, full=False, bits=10)).max() < 4
+
+
+def test_hdr_that_says_little_or_odd_things(tmp_path):
+    """RGB and unspecified matrices count as BT.2020; a matrix that is said is believed; ICtCp is refused."""
+    keep = Settings(encode={"preset": "ultrafast", "quality": 4, "codec": "hevc", "hdr": "keep"})
+    for tags, described in (((9, 2, 16), (2, 2, 16)), ((1, 9, 16), (1, 9, 16))):
+        source = chart_file(tmp_path / "a.mkv", HDR_CHART, tags, pixel_format="yuv444p10le", described=described)
+        passed(source, tmp_path / "o.mp4", FINE)
+        made = decode_all(tmp_path / "o.mp4")
+        got = to_rgb(patches(made.slots[0], made.info.height_px, len(HDR_CHART)), 1)
+        assert difference(got, sdr_signal(HDR_CHART, 16)).max() < 1.5
+        passed(source, tmp_path / "k.mp4", keep)
+        kept = decode_all(tmp_path / "k.mp4", keep)
+        assert (kept.info.colour.matrix, kept.info.colour.primaries, kept.info.colour.transfer) == (9, 9, 16)
+        codes = patches(kept.slots[0] >> 6, kept.info.height_px, len(HDR_CHART))
+        assert np.abs(codes - to_yuv(HDR_CHART, 9, full=False, bits=10)).max() < (5 if described[0] == 2 else 17)
+    source = chart_file(tmp_path / "i.mkv", HDR_CHART, (9, 9, 16), pixel_format="yuv444p10le", described=(14, 9, 16))
+    with pytest.raises(UnsupportedMediaError, match="ICtCp"):
+        decode_all(source)
+    assert decode_all(source, keep).info.colour.matrix == 14
 
 
 def test_what_keeping_hdr_needs(tmp_path):

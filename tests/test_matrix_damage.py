@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matrix_lane import passed
 from media_lane import decode_all
-from media_maker import Audio, Clip, heard_clicks_s, read_number, seen_flashes_s
+from media_maker import Audio, Clip, heard_clicks_s, read_number, seen_flashes_s, video_pts
 
 from dualface_ray.errors import DamagedInputError, LimitExceededError
 from dualface_ray.frames import FrameFlag
@@ -205,3 +205,19 @@ def test_a_movie_of_deinterlaced_pictures_with_losses_keeps_its_order(tmp_path):
     for n, frame in enumerate(decoded.frames):
         if frame.flags & FrameFlag.CONCEALED:
             assert np.array_equal(decoded.slots[n], decoded.slots[n - 1])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_a_frame_that_is_shown_for_hours(tmp_path, suffix):
+    """A clock of 90 kHz that jumps ahead by 13 hours and goes on there: more ticks than a track can say in one step."""
+    hours = 13 * 3600
+    raw = bytearray(Clip(frames=20, width_px=160, height_px=96).write(tmp_path / "a.ts").read_bytes())
+    for n in range(10, 20):
+        restamp(raw, n, hours * 90_000)
+    (tmp_path / "a.ts").write_bytes(raw)
+    result = passed(tmp_path / "a.ts", tmp_path / f"o{suffix}")
+    out = video_pts(tmp_path / f"o{suffix}")
+    assert result.report.frames == len(out) == 20
+    assert result.times_s[10] - result.times_s[9] == hours + Fraction(1, 25)
+    assert max(abs(a - b) for a, b in zip(out, result.times_s, strict=True)) <= Fraction(1, 1000)
+    assert all(a < b for a, b in pairwise(out))

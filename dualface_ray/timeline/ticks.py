@@ -59,12 +59,15 @@ def frame_ticks(time_base: Fraction, rate: Fraction) -> int:
     return max(1, round_fraction(1 / (rate * time_base)))
 
 
-def track_timescale(time_base: Fraction) -> int:
+def track_timescale(time_base: Fraction, widest_ticks: int = 0) -> int:
     """Ticks per second of an MP4 or MOV track in which every tick of ``time_base`` is a whole number.
 
     The smallest multiple of the time base's denominator that is at least 10,000 (finer than 0.1 ms, because edit
     lists, which place the audio, are counted in it), or the denominator itself when that is finer already. The
     field has 32 bits in the file and is used as a signed number by readers.
+
+    So has the distance of two frames. Where the widest one does not fit (more than six hours on a clock of 90 kHz), the
+    scale is the finest in which it does, and stamps are rounded to it.
 
     Raises:
         ValueError: the denominator does not fit 31 bits.
@@ -72,4 +75,7 @@ def track_timescale(time_base: Fraction) -> int:
     scale = time_base.denominator
     if scale > _MAX_TIMESCALE:
         raise ValueError(f"time base {time_base} is too fine for a track")
-    return scale if scale >= _FINE_TIMESCALE else scale * -(-_FINE_TIMESCALE // scale)
+    scale = scale if scale >= _FINE_TIMESCALE else scale * -(-_FINE_TIMESCALE // scale)
+    if widest_ticks * time_base * scale > _MAX_TIMESCALE:
+        scale = max(1, round_fraction(_MAX_TIMESCALE / (widest_ticks * time_base), Rounding.DOWN) - 1)
+    return scale

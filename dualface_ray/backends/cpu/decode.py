@@ -20,24 +20,39 @@ from dualface_ray.backends.pyav import (
     check_decoded,
     probe,
 )
-from dualface_ray.errors import LimitExceededError, NotAVideoError
+from dualface_ray.errors import LimitExceededError, NotAVideoError, UnsupportedMediaError
 from dualface_ray.frames import SIGNATURE_BYTES, Colour, CutCandidates, FrameFlag, PixelLayout, StreamInfo
 from dualface_ray.media import HDR_TRANSFERS, DecodedBatch, DecodedFrame, Slot
 from dualface_ray.settings import Settings
 
 _BT709 = Colour(1, 1, 1)
+_UNSPECIFIED, _BT2020, _ICTCP = 2, 9, 14
+_HDR_MATRICES = frozenset({_BT2020, 10, _ICTCP})
+"""What HDR may keep: BT.2020 in both forms and ICtCp (ITU-T H.273, table 4)."""
 
 
 def slot_info(found: MediaProbe, settings: Settings) -> StreamInfo:
     """The stream as this session puts it into slots.
 
-    HLG and PQ become 8-bit BT.709 of limited range, or stay as they are in P010 where ``encode.hdr`` is ``keep``;
-    everything else becomes 8-bit NV12 of its own matrix and range.
+    HLG and PQ become 8-bit BT.709 of limited range, or stay in P010 where ``encode.hdr`` is ``keep`` (with BT.2020's
+    matrix, and its primaries where none are said); everything else becomes 8-bit NV12 of its own matrix and range.
+
+    Raises:
+        UnsupportedMediaError: HDR in ICtCp that is to be tone-mapped.
     """
-    if found.video.colour.transfer not in HDR_TRANSFERS:
+    colour = found.video.colour
+    if colour.transfer not in HDR_TRANSFERS:
         return found.video
     if settings.encode.hdr == "keep":
-        return replace(found.video, layout=PixelLayout.P010)
+        matrix = colour.matrix if colour.matrix in _HDR_MATRICES else _BT2020
+        primaries = _BT2020 if colour.primaries == _UNSPECIFIED else colour.primaries
+        return replace(found.video, layout=PixelLayout.P010, colour=replace(colour, matrix=matrix, primaries=primaries))
+    if colour.matrix == _ICTCP:
+        raise UnsupportedMediaError(
+            "its HDR is in ICtCp, which cannot be tone-mapped",
+            where=str(found.path),
+            remedy="Convert it first, or set encode.hdr=keep and encode.codec=hevc.",
+        )
     return replace(found.video, colour=_BT709)
 
 
@@ -73,8 +88,7 @@ class CpuDecodeSession:
         self._pictures = TimedPictures(source, info, settings, threads)
         self._writer = SlotWriter(
             info,
-            source_transfer=self.probe.video.colour.transfer,
-            source_full_range=self.probe.video.colour.full_range,
+            source=self.probe.video.colour,
             mirrored=self.probe.mirrored,
             threads=threads,
         )
@@ -114,7 +128,8 @@ class CpuDecodeSession:
 
     def counters(self) -> dict[str, int]:
         """Repairs and losses so far, by name; absent = none."""
-        tone_mapped = self._frames if self._info.colour != self.probe.video.colour else 0
+        hdr = self.probe.video.colour.transfer in HDR_TRANSFERS and self._info.colour.transfer not in HDR_TRANSFERS
+        tone_mapped = self._frames if hdr else 0
         found = {**self._pictures.counters(), "resolution_changes": self._resized, "tone_mapped": tone_mapped}
         return {name: count for name, count in sorted(found.items()) if count}
 

@@ -6,11 +6,11 @@ source   ─► CopiedSound or EncodedSound ────────────
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +65,10 @@ def assemble(
     """Join segments, add the sound, write the target in one step.
 
     The first frame lies at 0; every stream is shifted by the same time. In MP4 and MOV the track's clock holds every
-    tick of ``spec.time_base`` exactly; MKV rounds to its milliseconds. The index is at the front (MP4, MOV). The
-    rotation is not copied: it has been applied. Title, creation time and chapters are kept, nothing else: no subtitles,
-    cover art, data. Sound that the container refuses is encoded instead, or left out; the report says so.
+    tick of ``spec.time_base`` exactly (but see ``track_timescale`` for frames that are shown for hours); MKV rounds to
+    its milliseconds. The index is at the front (MP4, MOV). The rotation is not copied: it has been applied. Title,
+    creation time and chapters are kept, nothing else: no subtitles, cover art, data. Sound that the container refuses
+    is encoded instead, or left out; the report says so.
 
     Args:
         source: the video the sound comes from; None = no sound.
@@ -123,7 +124,8 @@ class _Assembly:
     ) -> None:
         options = {}
         if container != "mkv":
-            scale = str(track_timescale(spec.time_base))
+            widest = max((b - a for a, b in pairwise(pts_ticks)), default=0)
+            scale = str(track_timescale(spec.time_base, widest))
             options = {"movflags": "+faststart", "video_track_timescale": scale, "movie_timescale": scale}
         self._stack = stack
         self._container = container
@@ -148,7 +150,7 @@ class _Assembly:
         track, action, codec, problem = self._open_sound(source, settings, audio_index, sound)
         pictures = self._pictures(first, segments, video)
         ends_s = Fraction(settings.input.max_duration_s)
-        heard = itertools.takewhile(lambda item: item[0] <= ends_s, track.packets() if track else ())
+        heard = takewhile(lambda item: item[0] <= ends_s, track.packets() if track else ())
         for packet in _merged(pictures, heard):
             self._output.mux_one(packet)
         if self._frames != len(self._pts_ticks):

@@ -14,12 +14,15 @@ from av.filter import Graph
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
+from dualface_ray.frames import Colour
 from dualface_ray.media import sdr_signal
 
 _CLOCK = Fraction(1, 25)
 """Any: frames are paired by their order."""
 _ENDS = (BlockingIOError, EOFError)
 _TABLE_SIDE = 33
+_MATRICES = {1: "bt709", 5: "bt601", 6: "bt601"}
+"""libavfilter's names by code point of ITU-T H.273; all others, BT.2020 first of all, are taken for BT.2020."""
 _Form = tuple[int, int, str]
 
 
@@ -71,15 +74,15 @@ class ToneMapper:
     The table has 33 steps an axis and is interpolated between four corners: half a level from the formula on average.
 
     Args:
-        transfer: code point of the source's transfer function.
-        full_range: of the source.
+        source: colour of the pictures; a matrix that is not said is BT.2020's.
         width_px, height_px: of the result.
         threads: of the filters.
     """
 
-    def __init__(self, transfer: int, full_range: bool, width_px: int, height_px: int, threads: int) -> None:
-        self._transfer = transfer
-        self._range = "pc" if full_range else "tv"
+    def __init__(self, source: Colour, width_px: int, height_px: int, threads: int) -> None:
+        self._transfer = source.transfer
+        self._matrix = _MATRICES.get(source.matrix, "bt2020")
+        self._range = "pc" if source.full_range else "tv"
         self._size = {"w": str(width_px), "h": str(height_px)}
         self._threads = threads
         self._graph: Graph | None = None
@@ -98,7 +101,7 @@ class ToneMapper:
         return mapped
 
     def _build(self, form: _Form, rgb: bool) -> Graph:
-        decoded = {"in_range": "pc"} if rgb else {"in_color_matrix": "bt2020", "in_range": self._range}
+        decoded = {"in_range": "pc"} if rgb else {"in_color_matrix": self._matrix, "in_range": self._range}
         with _table_file(self._transfer) as path:
             return _graph(
                 form,

@@ -13,7 +13,7 @@ from av.video.reformatter import VideoReformatter
 from dualface_ray.backends.pyav.filters import ToneMapper
 from dualface_ray.backends.pyav.opening import PROBLEMS
 from dualface_ray.errors import UnsupportedMediaError
-from dualface_ray.frames import PixelLayout, StreamInfo
+from dualface_ray.frames import Colour, PixelLayout, StreamInfo
 from dualface_ray.media import HDR_TRANSFERS
 
 Plane = npt.NDArray[Any]
@@ -38,7 +38,7 @@ class SlotWriter:
 
     Args:
         info: the stream as it lies in the slots; its size is theirs, its layout NV12 or P010.
-        source_transfer, source_full_range: of the pictures, where they differ from ``info.colour``.
+        source: colour of the pictures, where it differs from ``info.colour``.
         mirrored: flip the pictures left to right.
         threads: of the tone mapping.
     """
@@ -47,8 +47,7 @@ class SlotWriter:
         self,
         info: StreamInfo,
         *,
-        source_transfer: int | None = None,
-        source_full_range: bool = False,
+        source: Colour | None = None,
         mirrored: bool = False,
         threads: int = 1,
     ) -> None:
@@ -57,9 +56,10 @@ class SlotWriter:
         self._ten = info.layout is PixelLayout.P010
         self._reformatter = VideoReformatter()
         self._mapper: ToneMapper | None = None
-        if source_transfer in HDR_TRANSFERS and info.colour.transfer not in HDR_TRANSFERS:
-            size = info.width_px, info.height_px
-            self._mapper = ToneMapper(source_transfer or 0, source_full_range, *size, threads)
+        self._mixes = source is not None and {source.matrix, info.colour.matrix} <= _SWSCALE_MATRICES
+        self._source = source = source or info.colour
+        if source.transfer in HDR_TRANSFERS and info.colour.transfer not in HDR_TRANSFERS:
+            self._mapper = ToneMapper(source, info.width_px, info.height_px, threads)
 
     def write(self, frame: VideoFrame, slot: Plane) -> None:
         """Fill a slot.
@@ -105,10 +105,10 @@ class SlotWriter:
             raise self._refused(frame) from error
 
     def _convert(self, frame: VideoFrame) -> VideoFrame:
-        """One libswscale pass to the stream's size, depth and range; the matrix stays unless the source is RGB."""
+        """One libswscale pass to the stream's size, depth, range and matrix."""
         rgb = frame.format.is_rgb
         source_full = rgb or frame.color_range == _FULL or frame.format.name.startswith(("yuvj", "gray"))
-        matrix = self._info.colour.matrix if self._info.colour.matrix in _SWSCALE_MATRICES else _DEFAULT_MATRIX
+        matrix = _swscale_matrix(self._info.colour)
         # Primaries and transfer do not matter here, and libswscale refuses some values that damaged files bear.
         frame.color_primaries = frame.color_trc = _UNSPECIFIED
         try:
@@ -117,7 +117,7 @@ class SlotWriter:
                 width=self._info.width_px,
                 height=self._info.height_px,
                 format="yuv420p10le" if self._ten else "nv12",
-                src_colorspace=matrix,
+                src_colorspace=_swscale_matrix(self._source) if self._mixes else matrix,
                 dst_colorspace=matrix,
                 src_color_range=_FULL if source_full else _LIMITED,
                 dst_color_range=_FULL if self._info.colour.full_range else _LIMITED,
@@ -129,6 +129,10 @@ class SlotWriter:
     def _refused(self, frame: VideoFrame) -> UnsupportedMediaError:
         what = f"its pixel format {frame.format.name} cannot be converted"
         return UnsupportedMediaError(what, where=self._info.stream_id, remedy="Convert it to H.264 first.")
+
+
+def _swscale_matrix(colour: Colour) -> int:
+    return colour.matrix if colour.matrix in _SWSCALE_MATRICES else _DEFAULT_MATRIX
 
 
 def _plane(frame: VideoFrame, index: int) -> Plane:

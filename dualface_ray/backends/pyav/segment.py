@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,18 @@ from dualface_ray.backends.pyav.opening import PROBLEMS, encode_error
 from dualface_ray.backends.pyav.writing import OutputFile
 from dualface_ray.errors import EncodeError
 from dualface_ray.media import AtomicFile, EncodeSpec, Packet
-from dualface_ray.timeline import frame_ticks, track_timescale
 
+_FRAMES_PER_S = 25
+"""Of the segment's own clock; any."""
 _RAW_FORMATS = {"h264": "h264", "hevc": "hevc", "av1": "obu"}
 _TEMPORAL_DELIMITER = b"\x12\x00"
 """An OBU of type 2 with a size field of 0 (AV1 specification, 5.3 and 5.6)."""
 
 
 class SegmentWriter:
-    """Writes an MP4 with one video track whose clock starts at the segment's first frame.
+    """Writes an MP4 with one video track; its clock counts frames.
+
+    Real time stamps are put in by ``assemble``, from the exact list: they may be further apart than a track can say.
 
     The file appears under its name in ``finish``; ``discard`` (or an error) leaves nothing. The track's description is
     taken from the stream itself (parameter sets and first key frame), so packets may come from any encoder.
@@ -44,22 +48,22 @@ class SegmentWriter:
         self._template: InputContainer | None = None
         self._output: OutputFile | None = None
         self._stream: Any = None
-        self._held: Packet | None = None
-        self._first_pts = 0
+        self._last_pts: int | None = None
 
     def write(self, packet: Packet) -> None:
-        """Append one frame; its duration is known when the next one comes, so the last is held back.
+        """Append one frame; they come in display order.
 
         Raises:
             DiskFullError, OutputError, EncodeError: it cannot be written; the segment is gone.
         """
         try:
-            held, self._held = self._held, packet
-            if self.frames == 0:
+            if self._last_pts is None:
                 self._begin(packet)
+            elif packet.pts_ticks <= self._last_pts:
+                raise EncodeError("frames come out of display order", where=str(self._path))
+            self._last_pts = packet.pts_ticks
+            self._mux(packet)
             self.frames += 1
-            if held is not None:
-                self._mux(held, packet.pts_ticks - held.pts_ticks)
         except BaseException as error:
             self._fail(error)
             raise
@@ -71,10 +75,8 @@ class SegmentWriter:
             DiskFullError, OutputError, EncodeError: it cannot be written, or holds no frame.
         """
         try:
-            if self._held is None or self._output is None:
+            if self._output is None:
                 raise EncodeError("the segment holds no frame", where=str(self._path))
-            self._mux(self._held, frame_ticks(self._spec.time_base, self._spec.rate))
-            self._held = None
             self._output.finish()
         except BaseException as error:
             self._fail(error)
@@ -91,15 +93,10 @@ class SegmentWriter:
     def _begin(self, packet: Packet) -> None:
         if not packet.key:
             raise EncodeError("a segment must begin with a key frame", where=str(self._path))
-        self._first_pts = packet.pts_ticks
         self._template = av.open(io.BytesIO(self._head(packet)), "r", format=_RAW_FORMATS[self._spec.codec])
-        options = {
-            "video_track_timescale": str(track_timescale(self._spec.time_base)),
-            "movie_timescale": str(track_timescale(self._spec.time_base)),
-        }
-        self._output = OutputFile(self._file.part, "mp4", options)
+        self._output = OutputFile(self._file.part, "mp4", {"video_track_timescale": str(_FRAMES_PER_S)})
         self._stream = self._output.container.add_stream_from_template(self._template.streams.video[0], opaque=True)
-        self._stream.time_base = self._spec.time_base
+        self._stream.time_base = Fraction(1, _FRAMES_PER_S)
 
     def _head(self, packet: Packet) -> bytes:
         """The beginning of the stream as a raw file: parameter sets, then the first picture."""
@@ -107,15 +104,14 @@ class SegmentWriter:
             return packet.data if packet.data.startswith(_TEMPORAL_DELIMITER) else _TEMPORAL_DELIMITER + packet.data
         return packet.data if packet.data.startswith(self._extradata) else self._extradata + packet.data
 
-    def _mux(self, packet: Packet, duration_ticks: int) -> None:
+    def _mux(self, packet: Packet) -> None:
         if self._output is None:
             raise EncodeError("the segment is closed", where=str(self._path))
         part: av.Packet[Any] = av.Packet(packet.data)
         part.stream = self._stream
-        part.time_base = self._spec.time_base
-        part.pts = packet.pts_ticks - self._first_pts
-        part.dts = packet.dts_ticks - self._first_pts
-        part.duration = duration_ticks
+        part.time_base = Fraction(1, _FRAMES_PER_S)
+        part.pts = part.dts = self.frames
+        part.duration = 1
         part.is_keyframe = packet.key
         self._output.container.mux_one(part)
 
