@@ -97,7 +97,8 @@ class EncodeService:
     def status(self) -> ActorStatus:
         """How far each segment has come."""
         streams = tuple(worker.session.status() for worker in list(self._workers.values()))
-        return ActorStatus(progress=sum(stream.frames_done for stream in streams), streams=streams)
+        pictures = sum(worker.session.pictures for worker in list(self._workers.values()))
+        return ActorStatus(progress=pictures + sum(stream.frames_done for stream in streams), streams=streams)
 
     def latency(self) -> dict[str, dict[str, float]]:
         """Durations of each stage over all segments it knows, summarised (seconds)."""

@@ -124,6 +124,11 @@ class VideoSession:
         total = done if self._state is VideoState.DONE else max(done, self._frames_total)
         return StreamStatus(self.job.stream_id, self.job.epoch, self._state, done, total, self._error)
 
+    @property
+    def pictures(self) -> int:
+        """Pictures encoded so far: they go on where a constant rate repeats one frame for long."""
+        return 0 if self._stream is None else self._stream.outputs.frames
+
     def latency(self) -> Mapping[str, Quantiles]:
         """Durations so far by stage; they grow while the session runs."""
         return self._latency

@@ -91,3 +91,20 @@ def test_a_steady_source_is_left_as_it_is(tmp_path: Path) -> None:
     report = read_report(job.outputs.report)
     assert report.frames.repairs == {}
     assert video_pts(job.outputs.videos[0]) == video_pts(source)
+
+
+def test_a_picture_shown_for_long_is_progress(tmp_path: Path) -> None:
+    """The lane's watchdog looks at the encoder's progress: it must move while one frame is repeated many times."""
+    clip = Clip(width_px=64, height_px=48, time_base=Fraction(1, 1000), pts_ticks=(0, 40, 80, 20_080, 20_120))
+    source = clip.write(tmp_path / "slides.mkv")
+    settings = resolve(**{"timing.mode": "cfr", "timing.rate": "50", "framing.width_px": 320, "framing.height_px": 180})
+    job = job_for(source, tmp_path / "out", settings)
+    seen = set()
+    with InProcessLane(settings) as lane:
+        lane.start(job)
+        while not lane.encoder.status().streams[0].state.final:
+            seen.add((lane.encoder.status().progress, lane.encoder.status().streams[0].frames_done))
+        assert lane.wait(job).state is VideoState.DONE
+    during = {progress for progress, frames in seen if frames == 3}
+    assert len(during) > 3, "only one frame of the source was being shown all that time"
+    assert len(video_pts(job.outputs.videos[0])) > 1000

@@ -85,7 +85,10 @@ def test_mutations_of_every_kind(tmp_path, corpus):
     while seed < first + 30 or time.monotonic() - started < budget_s:
         for name, raw in corpus.items():
             before = time.monotonic()
-            results.append(one(raw, name, seed, tmp_path))
+            try:
+                results.append(one(raw, name, seed, tmp_path))
+            except Exception as error:
+                raise AssertionError(f"{name}, seed {seed}") from error
             assert time.monotonic() - before < TIME_LIMIT_S, f"{name}, seed {seed}"
         seed += 1
         if seed == first + 10:
