@@ -177,7 +177,7 @@ class VideoSession:
         degradations = stream.outputs.degradations
         degradations += [f"no sound: {report.audio_problem}" for report in assembled if report.audio_problem]
         for name, count in [item for report in assembled for item in report.counters.items()]:
-            counters[f"audio_{name}"] = max(counters.get(f"audio_{name}", 0), count)
+            counters[name] = max(counters.get(name, 0), count)
         return RunReport(
             state=VideoState.DONE,
             input=input_record(job.source, info),
