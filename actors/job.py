@@ -34,10 +34,13 @@ class JobRunner:
 
     Args:
         tasks: what to do; those already done or refused come with a final state and are only reported.
+        settings: of the job.
+        job_id: marks what the job reserves in the cluster.
     """
 
-    def __init__(self, tasks: Sequence[VideoTask], settings: Settings) -> None:
+    def __init__(self, tasks: Sequence[VideoTask], settings: Settings, job_id: str = "") -> None:
         self._settings = settings
+        self._job_id = job_id
         self._lock = threading.Lock()
         self._videos = {task.stream_id: _Video(task, task.initial_progress(), RateMeter()) for task in tasks}
         self._waiting = deque(t.stream_id for t in tasks if not t.initial_progress().state.final)
@@ -99,7 +102,7 @@ class JobRunner:
         snapshot = ClusterSnapshot(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0))
         rings = [self._videos[stream_id].task.ring_bytes for stream_id in self._waiting]
         plans = plan_lanes(self._settings, snapshot, rings)
-        lanes = [Lane(plan, self._settings) for plan in plans]
+        lanes = [Lane(plan, self._settings, self._job_id) for plan in plans]
         with self._lock:
             self._lanes = lanes
 
@@ -158,7 +161,7 @@ class JobRunner:
         with self._lock:
             self._notes.append(f"{cause}; {'started again' if again else 'stays out'}")
             if again:
-                self._lanes[position] = Lane(lane.plan, self._settings)
+                self._lanes[position] = Lane(lane.plan, self._settings, self._job_id)
         if not again and all(other.state in (LaneState.DEAD, LaneState.CLOSED) for other in self._lanes):
             raise cause
 
@@ -191,8 +194,8 @@ class JobRunner:
 class JobActor:
     """Shell: every method hands over to the runner's thread and returns at once."""
 
-    def __init__(self, tasks: Sequence[VideoTask], settings: Settings) -> None:
-        self._runner = JobRunner(tasks, settings)
+    def __init__(self, tasks: Sequence[VideoTask], settings: Settings, job_id: str) -> None:
+        self._runner = JobRunner(tasks, settings, job_id)
         self._runner.start()
 
     def snapshot(self) -> JobSnapshot:

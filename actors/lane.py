@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +12,12 @@ from typing import Any
 
 import ray
 import ray.exceptions
-from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.placement_group import (
+    get_placement_group,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.decoder import DecoderActor
@@ -43,14 +49,19 @@ class Lane:
     a call between two actors fails, or nothing moves for ``job.watchdog_s`` while it has work.
     """
 
-    def __init__(self, plan: LanePlan, settings: Settings) -> None:
+    def __init__(self, plan: LanePlan, settings: Settings, job_id: str = "") -> None:
         self.plan = plan
         self.state = LaneState.PLACING
         self.failure: DualfaceError | None = None
         self.jobs: dict[StreamKey, SegmentJob] = {}
         self.streams: dict[StreamKey, StreamStatus] = {}
         self._settings = settings
-        self._group = placement_group([plan.bundle], strategy="STRICT_PACK")
+        self._group = placement_group(
+            [plan.bundle],
+            strategy="STRICT_PACK",
+            name=f"{_group_prefix(job_id)}{plan.lane_id}-{secrets.token_hex(4)}",
+            bundle_label_selector=plan.label_selector,
+        )
         self._placed = self._group.ready()
         self._deadline_s = time.monotonic() + settings.job.placement_timeout_s
         self._actors: dict[str, Any] = {}
@@ -210,6 +221,21 @@ class Lane:
     def _die(self, error: DualfaceError) -> None:
         self.state = LaneState.DEAD
         self.failure = error
+
+
+def remove_groups(job_id: str) -> None:
+    """Give back what a job's lanes had reserved, when the job itself died and could not.
+
+    Ray ends the actors of a dead owner, but keeps its placement groups until the whole driver is gone.
+    """
+    prefix = _group_prefix(job_id)
+    for group in placement_group_table().values():
+        if group["name"].startswith(prefix) and group["state"] != "REMOVED":
+            remove_placement_group(get_placement_group(group["name"]))
+
+
+def _group_prefix(job_id: str) -> str:
+    return f"dualface-{job_id}-"
 
 
 def _least_used(count: int, used: Sequence[int]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from dualface_ray.settings import Settings, resolve
 Inputs = str | Path | Sequence[str | Path]
 POLL_S = 0.25
 CANCEL_TIMEOUT_S = 20.0
+ANSWER_TIMEOUT_S = 60.0
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 
 
@@ -128,7 +130,9 @@ class Job:
         connect(settings, address)
         self._last: JobSnapshot | None = None
         self._closed = False
-        self._actor = ray.remote(JobActor).options(num_cpus=0, max_restarts=0).remote(self.tasks, settings)
+        self._job_id = secrets.token_hex(4)
+        job = ray.remote(JobActor).options(num_cpus=0, max_restarts=0)
+        self._actor = job.remote(self.tasks, settings, self._job_id)
 
     def snapshot(self) -> JobSnapshot:
         """The job as it stands now.
@@ -139,11 +143,16 @@ class Job:
         import ray
         import ray.exceptions
 
+        from actors.lane import remove_groups
+
         if self._last is not None and (self._last.final or self._closed):
             return self._last
         try:
-            self._last = ray.get(self._actor.snapshot.remote(), timeout=60)
+            self._last = ray.get(self._actor.snapshot.remote(), timeout=ANSWER_TIMEOUT_S)
+        except ray.exceptions.GetTimeoutError as error:
+            raise ActorError(f"the job has not answered for {ANSWER_TIMEOUT_S:g} s", where="job") from error
         except ray.exceptions.RayActorError as error:
+            remove_groups(self._job_id)  # with them Ray ends whatever still runs in the lanes
             self._sweep()
             raise ActorError("the job's process died", where="job", remedy="Run the same command again.") from error
         except ray.exceptions.RayTaskError as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dualface_ray.api import Job
 from dualface_ray.errors import NameCollisionError, OutputExistsError
 from dualface_ray.report import JobSnapshot, VideoState, read_report
 
@@ -120,10 +121,7 @@ def test_a_killed_actor_never_hangs_the_job(role: str, talk: Path, tmp_path: Pat
     from dualface_ray.errors import ActorError
 
     with run([talk], tmp_path / "out", **SLOW) as job:
-        deadline = time.monotonic() + 120
-        while job.snapshot().videos[0].frames_done < 5:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until_running(job)
         (pid,) = actor_pids(role)
         os.kill(pid, signal.SIGKILL)
         if role == "JobActor":
@@ -146,10 +144,7 @@ def test_a_video_that_keeps_killing_its_lane_is_given_up(talk: Path, tmp_path: P
     from dualface_ray.api import run
 
     with run([talk], tmp_path / "out", **SLOW, max_attempts=1) as job:
-        deadline = time.monotonic() + 120
-        while job.snapshot().videos[0].frames_done < 5:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until_running(job)
         os.kill(actor_pids("EncoderActor")[0], signal.SIGKILL)
         snapshot = job.wait(60)
     assert snapshot.videos[0].state is VideoState.FAILED
@@ -162,11 +157,19 @@ def test_cancel_leaves_nothing(talk: Path, tmp_path: Path) -> None:
     from dualface_ray.api import run
 
     with run([talk], tmp_path / "out", **SLOW) as job:
-        while job.snapshot().videos[0].frames_done < 5:
-            time.sleep(0.02)
+        until_running(job)
         job.cancel()
         assert job.snapshot().exit_code == 130
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def until_running(job: Job) -> None:
+    """Wait until a few frames are encoded; a job that ends or stands still before that fails the test."""
+    deadline = time.monotonic() + 120
+    while (snapshot := job.snapshot()).videos[0].frames_done < 5:
+        assert not snapshot.final, snapshot
+        assert time.monotonic() < deadline, snapshot
+        time.sleep(0.02)
 
 
 def command(*words: str) -> list[str]:
@@ -216,7 +219,10 @@ def test_an_interrupted_command_leaves_no_actor(number: signal.Signals, talk: Pa
     if number != signal.SIGKILL:
         assert process.returncode == 130
         assert list((tmp_path / "out").iterdir()) == []
+    # Ray's own two agents notice the death of their raylet only after about a minute; nothing of ours may last
+    ours = [child for child in children if "Agent" not in child.name()]
+    assert len(ours) >= len(children) - 2
     deadline = time.monotonic() + 30
-    while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
-        assert time.monotonic() < deadline, [c.cmdline() for c in children if c.is_running()]
+    while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in ours):
+        assert time.monotonic() < deadline, [c.cmdline() for c in ours if c.is_running()]
         time.sleep(0.2)
