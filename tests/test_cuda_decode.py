@@ -281,8 +281,9 @@ def test_what_only_the_cpu_does_goes_there_where_it_may(session, tmp_path: Path,
     path = Clip(frames=6, width_px=128, height_px=96, **recipe).write(tmp_path / "a.mp4")
     found = probe(path, Settings())
     assert only_on_cpu(found, Settings())
-    with pytest.raises(UnsupportedMediaError, match="NVDEC"):
-        room.CudaDecodeSession(path, "s", Settings(lane={"allow_cpu_decode": True}))
+    for allowed in (True, False):  # never silently: where it may not go there, the line says what to set
+        with pytest.raises(UnsupportedMediaError, match=r"NVDEC.*allow_cpu_decode"):
+            room.CudaDecodeSession(path, "s", Settings(lane={"allow_cpu_decode": allowed}))
     off = Settings(input={"deinterlace": "off"}, encode={"hdr": "keep", "codec": "hevc"})
     assert bool(only_on_cpu(found, off)) == (name == "mirrored")
 

@@ -82,7 +82,7 @@ class CudaDecodeSession:
 
     Raises:
         InputError: it cannot be opened or exceeds a limit; ``UnsupportedMediaError`` when this card cannot decode it,
-            or the CPU would do it better (``only_on_cpu``) and ``lane.allow_cpu_decode`` is set.
+            or it asks for something that only the CPU's session does (``only_on_cpu``).
         DeviceError: no working device.
     """
 
@@ -91,9 +91,13 @@ class CudaDecodeSession:
         self.probe = probe(path, settings, stream_id)
         self._info = hardware_info(self.probe)
         self._settings = settings
-        better = only_on_cpu(self.probe, settings)
-        if better and settings.lane.allow_cpu_decode:
-            raise UnsupportedMediaError(f"{better}, which NVDEC does not do", where=str(path))
+        missing = only_on_cpu(self.probe, settings)
+        if missing:
+            raise UnsupportedMediaError(
+                f"{missing}, which NVDEC does not do",
+                where=str(path),
+                remedy="Set lane.allow_cpu_decode=true to decode such videos on the CPU.",
+            )
         limits = settings.input
         self._conceal = limits.on_damage == "conceal"
         self._max_ticks = limits.max_duration_s / float(self._info.time_base)
