@@ -162,7 +162,8 @@ class _Assembly:
         return AssembleReport(self._frames, float(self._duration_s()), 0, action, codec, problem, counters)
 
     def _open_segment(self, path: Path) -> InputContainer:
-        return self._stack.enter_context(open_input(path))
+        container: InputContainer = self._stack.enter_context(open_input(path))
+        return container
 
     def _pictures(self, first: InputContainer, paths: Sequence[Path], video: Any) -> Iterator[tuple[Fraction, Any]]:
         """Packets of all segments with their final stamps."""
