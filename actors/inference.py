@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from actors.messages import ActorStatus, ExaminedChunk, Reply, Request, StreamKey, StreamOpened
+from actors.messages import ActorStatus, ExaminedChunk, Reply, Request, Spent, StreamKey, StreamOpened
 from actors.outbox import Outbox
 from actors.placement import LanePlan
 from dualface_ray.backends import Backend, limit_library_threads, load_backend
@@ -55,6 +56,8 @@ class _Look:
 class _Stream:
     opened: StreamOpened
     grid: DetectionGrid
+    spent: Spent = field(default_factory=Spent)
+    """Written by the batchers' threads: detection and embedding each touch their own two numbers."""
 
 
 @dataclass(slots=True, eq=False)
@@ -103,9 +106,8 @@ class InferenceService:
         self._embeds: Batcher[_Look, F32] = Batcher(
             self._embed, max_batch=batch, wait_s=settings.detect.batch_wait_s, per_stream_cap=min(cap, batch)
         )
-        self._examined = 0
-        self._embedded = 0
-        self._busy_s = {"detect": 0.0, "embed": 0.0}
+        self._spent = Spent()
+        self._ledger = threading.Lock()
 
     def attach(self, handle: ArenaHandle) -> None:
         """Map a decoder's pool; once each, before the first stream."""
@@ -139,7 +141,7 @@ class InferenceService:
         stream = self._streams.get(message.key)
         if stream is None:
             error = ActorError("a request for a stream that is not open", where=message.stream_id)
-            self._linked().reply(Reply(message.stream_id, message.epoch, None, error, message.encoder))
+            self._linked().reply(Reply(message.stream_id, message.epoch, None, error, encoder=message.encoder))
             return
         ask = message.ask
         gather = _Gather(len(ask.detect) + len(ask.embed), partial(self._request_done, message))
@@ -159,13 +161,14 @@ class InferenceService:
 
     def status(self) -> ActorStatus:
         """Frames examined and faces embedded so far, and the seconds that took."""
+        spent = self._spent
         return ActorStatus(
-            progress=self._examined + self._embedded,
+            progress=spent.examined + spent.embedded,
             facts={
-                "frames_examined": self._examined,
-                "faces_embedded": self._embedded,
-                "detect_s": round(self._busy_s["detect"], 3),
-                "embed_s": round(self._busy_s["embed"], 3),
+                "frames_examined": spent.examined,
+                "faces_embedded": spent.embedded,
+                "detect_s": round(spent.detect_s, 3),
+                "embed_s": round(spent.embed_s, 3),
             },
         )
 
@@ -190,20 +193,38 @@ class InferenceService:
         begin_s = time.perf_counter()
         with self._read(looks) as views:
             faces = self._detector.detect(_pixels(looks, views))
-        self._busy_s["detect"] += time.perf_counter() - begin_s
-        self._examined += len(looks)
+        self._account(looks, "examined", "detect_s", time.perf_counter() - begin_s)
         return faces
 
     def _embed(self, looks: Sequence[_Look]) -> list[F32]:
-        begin_s = time.perf_counter()
         if self._embedder is None:
             self._embedder = self._backend.load_embedder(self._settings, self._threads)
+        begin_s = time.perf_counter()
         crops = [look.crop for look in looks if look.crop is not None]
         with self._read(looks) as views:
             embeddings = self._embedder.embed(_pixels(looks, views), crops)
-        self._busy_s["embed"] += time.perf_counter() - begin_s
-        self._embedded += len(looks)
+        self._account(looks, "embedded", "embed_s", time.perf_counter() - begin_s)
         return list(embeddings)
+
+    def _account(self, looks: Sequence[_Look], count: str, seconds: str, spent_s: float) -> None:
+        """Charge a batch to its streams, equally per item, and to the actor."""
+        with self._ledger:
+            for stream, items in Counter(look.stream for look in looks).items():
+                spent = stream.spent
+                stream.spent = replace(
+                    spent,
+                    **{
+                        count: getattr(spent, count) + items,
+                        seconds: getattr(spent, seconds) + spent_s * items / len(looks),
+                    },
+                )
+            total = self._spent
+            more = {count: getattr(total, count) + len(looks), seconds: getattr(total, seconds) + spent_s}
+            self._spent = replace(total, **more)
+
+    def _spent_on(self, key: StreamKey) -> Spent:
+        stream = self._streams.get(key)
+        return Spent() if stream is None else stream.spent
 
     @contextmanager
     def _read(self, looks: Sequence[_Look]) -> Iterator[list[Any]]:
@@ -232,7 +253,8 @@ class InferenceService:
         if error is not None and chunk.end is not StreamEnd.ABORT:
             chunk = replace(chunk, end=StreamEnd.ABORT, error=error)
         found = Detections({frames[position]: faces for position, faces in results.items()})
-        self._linked().chunk(ExaminedChunk(chunk, found, time.monotonic(), message.counters, message.encoder))
+        spent = self._spent_on(message.key)
+        self._linked().chunk(ExaminedChunk(chunk, found, time.monotonic(), spent, message.counters, message.encoder))
 
     def _request_done(self, message: Request, results: dict[int, Any], error: Exception | None) -> None:
         ask = message.ask
@@ -242,7 +264,8 @@ class InferenceService:
             found = Detections({frame: results[position] for position, frame in enumerate(ask.detect)})
             rows = [results[examined + number] for number in range(len(ask.embed))]
             answer = Answer(ask.ask_id, found, np.stack(rows)) if rows else Answer(ask.ask_id, found)
-        self._linked().reply(Reply(message.stream_id, message.epoch, answer, error, message.encoder))
+        spent = self._spent_on(message.key)
+        self._linked().reply(Reply(message.stream_id, message.epoch, answer, error, spent, message.encoder))
 
 
 def _pixels(looks: Sequence[_Look], views: Sequence[Any]) -> list[FramePixels]:

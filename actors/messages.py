@@ -15,6 +15,16 @@ StreamKey = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """What inference took for one stream: looks and faces, and their share of the batches they were in."""
+
+    examined: int = 0
+    embedded: int = 0
+    detect_s: float = 0.0
+    embed_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentJob:
     """The unit of work: one attempt at one segment of one video (today a segment is a whole video)."""
 
@@ -61,6 +71,8 @@ class ExaminedChunk:
     detections: Detections = field(default_factory=Detections)
     examined_at_s: float = 0.0
     """Monotonic clock of the host."""
+    spent: Spent = field(default_factory=Spent)
+    """Inference on the whole stream so far."""
     counters: Mapping[str, int] = field(default_factory=dict)
     """On the last chunk: repairs and losses the decoder counted."""
     encoder: int = 0
@@ -97,6 +109,8 @@ class Reply:
     epoch: int
     answer: Answer | None
     error: Exception | None = None
+    spent: Spent = field(default_factory=Spent)
+    """Inference on the whole stream so far."""
     encoder: int = 0
     """Which encoder actor asked."""
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from actors.messages import ExaminedChunk, Reply, Request, SegmentJob, StreamOpened, StreamStatus
+from actors.messages import ExaminedChunk, Reply, Request, SegmentJob, Spent, StreamOpened, StreamStatus
 from actors.outputs import DiscardedPictures, OutputFiles, Outputs
 from dualface_ray.backends import Backend
 from dualface_ray.backends.pyav import AssembleReport
@@ -115,6 +115,7 @@ class VideoSession:
         self._events: list[IdentityEvent] = []
         self._counters: dict[str, int] = {}
         self._asked = {"detect": 0, "embed": 0}
+        self._spent = Spent()
         self._examined = 0
         self._began_s = time.monotonic()
 
@@ -192,6 +193,7 @@ class VideoSession:
                 detected=self._examined + self._asked["detect"],
                 embedded=self._asked["embed"],
             ),
+            inference_s={"detect": round(self._spent.detect_s, 3), "embed": round(self._spent.embed_s, 3)},
             events=event_records(self._events, pts_ticks, pts_ticks.get(0, 0), info.time_base),
             degradations=tuple(dict.fromkeys(degradations)),
             latency_s=latency_records(self._latency),
@@ -235,6 +237,7 @@ class VideoSession:
             raise error if isinstance(error, DualfaceError) else ActorError(repr(error), where=str(self.job.source))
         stream = self._opened()
         self._counters.update(message.counters)
+        self._spent = message.spent
         facts = []
         for row, ticket in enumerate(chunk.tickets):
             stream.held[ticket.frame_index] = _Held(ticket, chunk.decoded_at_s, message.examined_at_s)
@@ -254,6 +257,7 @@ class VideoSession:
         if message.answer is None:
             error = message.error
             raise error if isinstance(error, DualfaceError) else ActorError(repr(error), where=str(self.job.source))
+        self._spent = message.spent
         stream.ledger.unpin(message.answer.ask_id)
         self._follow(stream, stream.director.answer([message.answer]))
 

@@ -130,3 +130,5 @@ def test_the_report_is_json_a_machine_can_read(talk: Path, tmp_path: Path) -> No
     assert report["state"] == "done"
     assert report["fingerprint"] == job.fingerprint
     assert report["frames"]["detected"] < report["frames"]["in"] / 3, "3 Hz of 30 frames and little more"
+    assert report["inference_s"]["detect"] > 0
+    assert report["inference_s"]["embed"] == 0, "nobody was in doubt: no face had to be embedded"

@@ -100,6 +100,8 @@ class RunReport(_Record):
     frames: FrameRecord = Field(default_factory=FrameRecord)
     events: tuple[EventRecord, ...] = ()
     degradations: tuple[str, ...] = ()
+    inference_s: dict[str, float] = Field(default_factory=dict)
+    """Seconds this video took of the inference actor: ``detect``, and ``embed`` for re-identification."""
     latency_s: dict[str, LatencyRecord] = Field(default_factory=dict)
     """By stage; ``total`` is from the decoder's output to the encoder's output, per frame."""
     elapsed_s: float = 0.0
