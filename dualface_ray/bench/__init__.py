@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dualface_ray.bench.contexts import BatchingBench
     from dualface_ray.bench.cpu import CpuBench, run_cpu_bench
     from dualface_ray.bench.identity import run_identity_bench
+    from dualface_ray.bench.lane import LaneRow, run_lane_bench
     from dualface_ray.bench.outcome import ScheduleBench
     from dualface_ray.bench.schedule import run_schedule_bench
     from dualface_ray.bench.scoreboard import IdentityBench
@@ -32,15 +33,19 @@ __all__ = [
     "ComposeBench",
     "CpuBench",
     "IdentityBench",
+    "LaneRow",
     "ScheduleBench",
     "run_batching_bench",
     "run_compose_bench",
     "run_cpu_bench",
     "run_identity_bench",
+    "run_lane_bench",
     "run_schedule_bench",
 ]
 
 _HOMES = {
+    "LaneRow": "lane",
+    "run_lane_bench": "lane",
     "BatchingBench": "contexts",
     "ComposeBench": "compose",
     "CpuBench": "cpu",

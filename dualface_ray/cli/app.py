@@ -243,6 +243,55 @@ def bench_schedule(
     )
 
 
+@bench_app.command("lane")
+def bench_lane(
+    clip: Annotated[Path, typer.Argument(help="A video long enough that all streams run together for seconds.")],
+    streams: Annotated[str, typer.Option("--streams", metavar="N,N", help="How often it is opened.")] = "1,4,8,16",
+    processes: Annotated[
+        str, typer.Option("--processes", metavar="D+E,D+E", help="Decoder and encoder processes.")
+    ] = "1+1,2+2,4+4",
+    modes: Annotated[
+        str, typer.Option("--modes", metavar="M,M", help="Of adaptive, every_frame, encoder.")
+    ] = "adaptive,every_frame,encoder",
+    repeats: Annotated[int, typer.Option("--repeats", metavar="N", help="Of each; the median counts.")] = 3,
+    backend: Annotated[str, typer.Option("--backend", metavar="NAME", help="cuda or cpu.")] = "cuda",
+    as_json: _Json = False,
+) -> None:
+    """Compare whole lanes with decoding alone, for several numbers of streams and processes."""
+    from dualface_ray.cli.bench import bench_lane as measure
+
+    _finish(
+        guarded(
+            lambda: measure(
+                clip,
+                streams=streams,
+                processes=processes,
+                modes=modes,
+                repeats=repeats,
+                backend=backend,
+                as_json=as_json,
+            ),
+            as_json=as_json,
+        )
+    )
+
+
+@bench_app.command("batching")
+def bench_batching(as_json: _Json = False) -> None:
+    """On a GPU: one central batch against a context per stream."""
+    from dualface_ray.cli.bench import bench_batching as measure
+
+    _finish(guarded(lambda: measure(as_json=as_json), as_json=as_json))
+
+
+@bench_app.command("compose")
+def bench_compose(as_json: _Json = False) -> None:
+    """On a GPU: composition on the card against composition on the CPU."""
+    from dualface_ray.cli.bench import bench_compose as measure
+
+    _finish(guarded(lambda: measure(as_json=as_json), as_json=as_json))
+
+
 def _finish(code: int) -> None:
     raise typer.Exit(code)
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import Protocol
 
 from dualface_ray.cli.text import shown
 from dualface_ray.errors import RequestError
@@ -114,6 +115,87 @@ def bench_identity(request: IdentityRequest, *, as_json: bool = False) -> int:
 def _say(line: str) -> None:
     sys.stderr.write(f"dualface: {shown(line)}\n")
     sys.stderr.flush()
+
+
+def bench_lane(
+    clip: Path, *, streams: str, processes: str, modes: str, repeats: int, backend: str, as_json: bool = False
+) -> int:
+    """Measure whole lanes against decoding alone and print a line each; returns 0.
+
+    Raises:
+        RequestError: numbers or names that measure nothing.
+        DualfaceError: the device or a model is missing, or a run failed.
+    """
+    try:
+        counts = [int(part) for part in streams.split(",")]
+        pairs = [(int(d), int(e)) for d, e in (part.split("+") for part in processes.split(","))]
+    except ValueError:
+        counts, pairs = [], []
+    known = {"adaptive", "every_frame", "encoder"}
+    if not counts or min(counts) < 1 or not pairs or min(min(pair) for pair in pairs) < 1 or repeats < 1:
+        raise RequestError(
+            f"streams={streams}, processes={processes}, repeats={repeats} measure nothing",
+            where="bench lane",
+            remedy="Write for example --streams 1,16 --processes 1+1,4+4 --repeats 3.",
+        )
+    if not set(modes.split(",")) <= known or backend not in ("cpu", "cuda"):
+        raise RequestError(
+            f"modes={modes}, backend={backend}",
+            where="bench lane",
+            remedy=f"Modes are {', '.join(sorted(known))}; backends cpu and cuda.",
+        )
+    from dualface_ray.bench import run_lane_bench
+
+    rows = run_lane_bench(
+        clip,
+        backend=backend,
+        streams=counts,
+        processes=pairs,
+        modes=modes.split(","),
+        repeats=repeats,
+        say=_say_nothing if as_json else _say,
+    )
+    if as_json:
+        sys.stdout.write(json.dumps([dataclasses.asdict(row) for row in rows]) + "\n")
+    else:
+        sys.stdout.writelines(f"{shown(row.text())}\n" for row in rows)
+    return 0
+
+
+def bench_batching(*, as_json: bool = False) -> int:
+    """Measure the central batch against per-stream contexts on a GPU and print the table; returns 0.
+
+    Raises:
+        DeviceError: there is no GPU.
+    """
+    from dualface_ray.bench import run_batching_bench
+
+    return _table(run_batching_bench(_say_nothing if as_json else _say), as_json=as_json)
+
+
+def bench_compose(*, as_json: bool = False) -> int:
+    """Measure composition on a GPU against the CPU's and print the table; returns 0.
+
+    Raises:
+        DeviceError: there is no GPU.
+    """
+    from dualface_ray.bench import run_compose_bench
+
+    return _table(run_compose_bench(_say_nothing if as_json else _say), as_json=as_json)
+
+
+class _Measured(Protocol):
+    def rows(self) -> list[tuple[str, str]]: ...
+
+    def to_json(self) -> str: ...
+
+
+def _table(result: _Measured, *, as_json: bool) -> int:
+    if as_json:
+        sys.stdout.write(result.to_json() + "\n")
+    else:
+        sys.stdout.writelines(f"{name:<20}{shown(value)}\n" for name, value in result.rows())
+    return 0
 
 
 def _say_nothing(_line: str) -> None:
