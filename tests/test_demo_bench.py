@@ -216,7 +216,7 @@ def test_real_detections_lie_on_the_true_boxes(tmp_path: Path, models: None) -> 
         SCENES["crossing_lr"], tmp_path / "t.mp4", width_px=960, height_px=540, rate=Fraction(3), duration_s=12.0,
         seed=6, faces=load_faces(),
     )  # fmt: skip
-    run = record(truth.path, Settings(), embed=False)
+    run = record(truth.path, Settings())
     assert len(run) == len(truth.frames)
     found: dict[int, list[float]] = {0: [], 1: []}
     for frame, faces in zip(truth.frames, run.faces, strict=True):
