@@ -17,11 +17,14 @@ from dualface_ray.identity import constants as c
 from dualface_ray.identity import decode, encode
 from dualface_ray.identity.assign import assign, pair_cost
 from dualface_ray.identity.gallery import Person, embedding_distance, evidence
+from dualface_ray.identity.knots import Knot, bends, bent
 from dualface_ray.identity.labels import judge
 from dualface_ray.identity.motion import Motion, gap_widths, iou
+from dualface_ray.identity.overlaps import fill_overlaps
 from dualface_ray.identity.refine import between
 from dualface_ray.identity.shots import ShotCutter
 from dualface_ray.identity.sights import Sight, Track
+from dualface_ray.identity.tracker import Tracker
 from dualface_ray.settings import Settings
 
 SETTINGS = Settings()
@@ -249,3 +252,38 @@ def test_plain_data_refuses_everything_else() -> None:
         decode({"Path": {}}, {})
     with pytest.raises(ValueError, match="array"):
         decode({"array": ["object", [1], ""]}, {})
+
+
+def _knot(frame: int, x: float, slope: tuple[float, float] | None) -> Knot:
+    return Knot(frame, frame / 25, (x, 100.0, x + 100.0, 220.0), 0.9, 0.0, 0.0, 0, track_id=1, slope=slope)
+
+
+def test_lunge_between_sights_is_a_cubic_that_does_not_overshoot() -> None:
+    """From rest to rest over a width and a half: the way lies between the ends, slow at both."""
+    rest, gone = _knot(0, 200.0, (0.0, 0.0)), _knot(8, 350.0, (150.0 / 0.32, 0.0))
+    speeds = bends(rest, gone, _knot(16, 350.0, (0.0, 0.0)))
+    assert speeds == (0.0, 0.0, 0.0, 0.0)
+    way = [bent(rest, gone, frame / 25, speeds)[0] for frame in range(9)]
+    assert way[0] == 200.0
+    assert way[-1] == pytest.approx(350.0)
+    assert all(a <= b + 1e-9 for a, b in itertools.pairwise(way))
+    assert way[1] - way[0] < 0.5 * 150 / 8, "a lunge begins slowly"
+    assert bends(_knot(0, 200.0, None), _knot(8, 203.0, (9.4, 0.0)), None) is None, "slow: a line will do"
+
+
+def _loose(frame: int, x: float) -> Sight:
+    return Sight(frame, frame / 25, (x, 100.0, x + 100.0, 220.0), 0.9, np.zeros((5, 2), np.float32), None)
+
+
+def test_face_in_an_overlap_is_nobodys_unless_it_clearly_is_somebodys() -> None:
+    """One visible face between two paths that lie on each other says nothing; one that follows a path does."""
+    for gap, claimed in ((0.0, ""), (45.0, "A")):
+        tracker = Tracker(1280.0, 720.0)
+        tracker.loose = [_loose(4, 300.0), _loose(6, 300.0)]
+        knots = {
+            "A": [_knot(0, 300.0, None), _knot(10, 300.0, None)],
+            "B": [_knot(0, 300.0 + gap, None), _knot(10, 300.0 + gap, None)],
+        }
+        fill_overlaps(tracker, knots)
+        assert len(knots["A"]) == (4 if claimed == "A" else 2)
+        assert len(knots["B"]) == 2

@@ -33,7 +33,7 @@ from dualface_ray.identity import (
 )
 from dualface_ray.settings import Settings
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

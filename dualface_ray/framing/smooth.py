@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
 from math import factorial
+from operator import sub
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +85,7 @@ def smooth(
     tolerance = c.EVEN_TIMES * mean
     if weights is not None:
         p, q = _gains(np.array(times) - times[0], tau_s, np.array(weights))
-    elif all(abs(b - a - mean) <= tolerance for a, b in pairwise(times)):
+    elif max(steps := list(map(sub, times[1:], times))) - mean <= tolerance and mean - min(steps) <= tolerance:
         p, q = _even_gains(count, float(f"{mean:.4g}"), tau_s)
     else:
         first = times[0]

@@ -47,14 +47,18 @@ def pair_cost(track: Track, face: Sight, look_scale: float) -> float | None:
     reach = min(c.GATE_WIDTHS + c.GATE_SPEED_WIDTHS * dt, c.GATE_MAX_WIDTHS) * width
     d2 = dx * dx + dy * dy
     dh = math.log(max(face.box[3] - face.box[1], 1e-3)) - motion.log_h
-    if d2 > reach * reach or abs(dh) > c.GATE_SIZE + c.GATE_SIZE_RATE * dt:
+    if abs(dh) > c.GATE_SIZE + c.GATE_SIZE_RATE * dt:
         return None
+    look = look_distance(track.look, face.look)
+    if d2 > reach * reach:  # a lunge: farther only for a face that looks the same
+        lunge = min(c.LUNGE_WIDTHS + c.LUNGE_SPEED_WIDTHS * dt, c.GATE_MAX_WIDTHS) * width
+        if d2 > lunge * lunge or look is None or not face.clear or look > c.LUNGE_LOOK * look_scale:
+            return None
     p_x, p_h = motion.spread(face.t_s)
     p_x += (c.MEASURE_WIDTHS * width) ** 2
     p_h += c.SIZE_MEASURE**2
     cost = min(c.W_MOTION * d2 / p_x, c.MOTION_CAP * 0.5)
     cost += c.W_OVERLAP * (1.0 - iou(box, face.box)) + min(c.W_SIZE * dh * dh / p_h, c.SIZE_CAP)
-    look = look_distance(track.look, face.look)
     if look is not None:
         cap = c.LOOK_CAP if face.clear and track.look_hits else c.BLURRED_LOOK_CAP
         cost += min(c.W_LOOK * (look / look_scale) ** 2, cap)

@@ -53,6 +53,11 @@ GATE_WIDTHS = 0.9
 """A face may lie this far from the prediction, plus GATE_SPEED times the time since the last sight."""
 GATE_SPEED_WIDTHS = 3.0
 GATE_MAX_WIDTHS = 3.0
+LUNGE_WIDTHS = 1.1
+"""A face that looks the same may lie this far, plus LUNGE_SPEED_WIDTHS times the time: somebody lunges ..."""
+LUNGE_SPEED_WIDTHS = 8.0
+LUNGE_LOOK = 1.0
+"""... when the descriptors differ by no more than this, in standard deviations."""
 GATE_SIZE = 0.25
 """Largest change of log height between two sights, plus GATE_SIZE_RATE times the seconds between."""
 GATE_SIZE_RATE = 1.0
@@ -82,6 +87,12 @@ LOOSE_STRANGER_S = 0.6
 """A stranger's path is followed this far into an overlap to claim a face for the stranger."""
 LOOSE_WIDTHS = 0.7
 """A face in an overlap belongs to a path that passes within this distance ..."""
+LOOSE_LEAD = 0.3
+"""... by this much better than to anybody else's: else nobody is said to have been seen, ..."""
+LOOSE_NOWHERE = 2.0
+"""... where somebody not at a face at all counts as fitting this badly, ..."""
+LOOSE_GAP_S = 0.35
+"""... judged together for a face followed without a gap longer than this, ..."""
 LOOSE_SIZE = 0.3
 """... at a size (log height) no farther off than this."""
 
@@ -91,12 +102,18 @@ CLEAR_WIDTHS = 1.9
 # --- persons ---
 INTERPOLATE_S = 0.55
 """Between two sights nearer than this a box counts as detected."""
+BEND_WIDTHS = 0.12
+"""Between two sights of one track farther apart than this (x and y together) the path is a cubic, not a line."""
 EDGE_WIDTHS = 0.12
 """A box this near the frame's edge touches it: who vanishes there has left."""
 LEFT_S = 0.2
 """How long the box of somebody who left over the edge is still predicted."""
 SCORE_DECAY_S = 0.7
 """Confidence of a predicted box fades with this time constant."""
+HIDDEN_MOVE_WIDTHS = 1.0
+"""Who was hidden went the way from the last sight to the next one when they are this near, ..."""
+HIDDEN_SPEED = 10.0
+"""... plus this times the seconds between: nobody walks or lunges faster."""
 MIN_HITS = 2
 """A new track needs so many sights before it can be somebody (fewer only when the look-ahead runs out)."""
 MOTION_EVIDENCE_CAP = 1.5
@@ -151,9 +168,15 @@ NEAR_WIDTHS = 1.25
 """Faces nearer than this are watched closely."""
 NEAR_SPACING_S = 0.11
 CHANGE_SPACING_S = 0.11
+SEARCH_S = 0.8
+"""Somebody who was lost is looked for closely for this long."""
 FAST_WIDTHS = 0.75
 """Motion between two sights above this, in face widths, is watched closely."""
 SURPRISE_WIDTHS = 0.4
 """So is a prediction that missed by more than this."""
+STEADY_SHARE = 1.1
+"""Coarse looks are this many times the budget's own spacing apart: they can go on for ever."""
+RESERVE = 3
+"""Finer looks are only taken while so many detections have been saved up."""
 FAST_SPACING_S = 0.06
 """Finest spacing of questions."""

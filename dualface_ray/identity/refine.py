@@ -10,18 +10,19 @@ import math
 from collections.abc import Sequence
 
 from dualface_ray.identity import constants as c
-from dualface_ray.identity.assign import assign
+from dualface_ray.identity.assign import Assignment
 from dualface_ray.identity.motion import gap_widths
 from dualface_ray.identity.sights import OTHER, Sight, Track
 
 
-def spacing_wanted(tracks: Sequence[Track], faces: Sequence[Sight], t_s: float, look_scale: float) -> tuple[float, str]:
+def spacing_wanted(
+    tracks: Sequence[Track], faces: Sequence[Sight], t_s: float, result: Assignment
+) -> tuple[float, str]:
     """How densely (seconds) the time up to ``t_s`` should be examined, and why; infinity when all is calm.
 
-    Nothing is changed: the assignment is a trial.
+    Nothing is changed: ``result``, the assignment of the faces to the tracks, is a trial.
     """
     mine = [track for track in tracks if track.person != OTHER]
-    result = assign(list(tracks), faces, look_scale)
     owner = {face: i for i, face in enumerate(result.face_of) if face >= 0}
     spacing, reason = math.inf, ""
 
@@ -36,7 +37,7 @@ def spacing_wanted(tracks: Sequence[Track], faces: Sequence[Sight], t_s: float, 
             continue
         j = result.face_of[i]
         if j < 0:
-            if track.missed_from < 0:
+            if track.missed_from < 0 or t_s - track.last.t_s < c.SEARCH_S:
                 want(c.CHANGE_SPACING_S, "lost")
             boxes.append(track.motion.box_at(t_s))
             continue
@@ -51,6 +52,12 @@ def spacing_wanted(tracks: Sequence[Track], faces: Sequence[Sight], t_s: float, 
             want(max(c.FAST_SPACING_S, dt / math.ceil(missed / (0.5 * c.SURPRISE_WIDTHS))), "surprise")
         if moved > c.FAST_WIDTHS:
             want(max(c.FAST_SPACING_S, dt / math.ceil(moved / (0.5 * c.FAST_WIDTHS))), "fast")
+    strays = [face for j, face in enumerate(faces) if j not in owner]
+    for i, track in enumerate(tracks):
+        if track.person == OTHER or result.face_of[i] >= 0 or track.missed_from >= 0:
+            continue
+        if any(gap_widths(track.last.box, face.box) < c.GATE_MAX_WIDTHS for face in strays):
+            want(c.FAST_SPACING_S, "jumped")
     if len(owner) < len(faces) and len(mine) < 2:
         want(c.CHANGE_SPACING_S, "new")
     if any(track.origin == "crossing" and not track.person for track in mine):

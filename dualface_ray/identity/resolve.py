@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from dualface_ray.identity import constants as c
-from dualface_ray.identity.knots import Frame, Knot, drift, knots_of, mix
+from dualface_ray.identity.knots import Frame, Knot, bends, bent, drift, knots_of, mix, passing
 from dualface_ray.identity.motion import gap_widths
 from dualface_ray.identity.overlaps import fill_overlaps, hide_behind
 from dualface_ray.identity.sights import OTHER
@@ -42,12 +42,11 @@ def person_track(
     since = t_s - before.t_s
     if after is not None and before.ended != "left":
         gap = after.t_s - before.t_s
-        w = since / gap
-        if gap <= c.INTERPOLATE_S and before.track_id == after.track_id and not after.after_miss:
-            return PersonTrack(PersonState.DETECTED, mix(before, after, t_s), before.score * (1 - w) + after.score * w)
-        if gap <= max_predict_s and gap_widths(before.box, after.box) < 1.0 + 3.0 * gap:
+        if gap <= max_predict_s and gap_widths(before.box, after.box) < c.HIDDEN_MOVE_WIDTHS + c.HIDDEN_SPEED * gap:
             fade = math.exp(-min(since, after.t_s - t_s) / c.SCORE_DECAY_S)
-            return PersonTrack(PersonState.PREDICTED, mix(before, after, t_s), before.score * fade)
+            later = path[at + 1] if at + 1 < len(path) else None
+            box = bent(before, after, t_s, passing(before, after, later))
+            return PersonTrack(PersonState.PREDICTED, box, before.score * fade)
     limit = c.LEFT_S if before.ended == "left" else max_predict_s
     if since > limit:
         return _ABSENT
@@ -57,6 +56,47 @@ def person_track(
     fade = math.exp(-since / c.SCORE_DECAY_S)
     state = PersonState.DETECTED if not before.ended and since <= 0.5 * c.INTERPOLATE_S else PersonState.PREDICTED
     return PersonTrack(state, box, before.score * fade)
+
+
+def _column(
+    path: Sequence[Knot], frames: Sequence[Frame], size: tuple[float, float], max_predict_s: float
+) -> list[PersonTrack]:
+    """One person in each of these consecutive frames."""
+    column: list[PersonTrack] = []
+    at, count, number = 0, len(path), len(frames)
+    while (k := len(column)) < number:
+        frame = frames[k]
+        while at < count and path[at].frame <= frame.index:
+            at += 1
+        if 0 < at < count and _followed(path[at - 1], path[at]):
+            later = path[at + 1] if at + 1 < count else None
+            until = min(number, k + path[at].frame - frame.index)
+            column += _between(path[at - 1], path[at], later, frames[k:until])
+        else:
+            column.append(person_track(path, at, frame, size, max_predict_s))
+    return column
+
+
+def _followed(a: Knot, b: Knot) -> bool:
+    """Whether the same face was followed from one sight to the next: the way between them counts as seen."""
+    if a.track_id != b.track_id or b.after_miss or a.shot != b.shot or a.ended == "left":
+        return False
+    return b.t_s - a.t_s <= c.INTERPOLATE_S
+
+
+def _between(a: Knot, b: Knot, later: Knot | None, frames: Sequence[Frame]) -> list[PersonTrack]:
+    """The frames from one sight on to before the next one."""
+    speeds = bends(a, b, later)
+    result = []
+    for frame in frames:
+        t_s = frame.t_s
+        if frame.index == a.frame:
+            result.append(PersonTrack(PersonState.DETECTED, a.box, a.score))
+            continue
+        w = (t_s - a.t_s) / (b.t_s - a.t_s)
+        box = mix(a, b, t_s) if speeds is None else bent(a, b, t_s, speeds)
+        result.append(PersonTrack(PersonState.DETECTED, box, a.score * (1.0 - w) + b.score * w))
+    return result
 
 
 def _entering(path: Sequence[Knot], at: int, frame: Frame) -> PersonTrack | None:
@@ -79,14 +119,18 @@ def _entering(path: Sequence[Knot], at: int, frame: Frame) -> PersonTrack | None
 def uncertain_from(tracker: Tracker, due: int) -> list[int]:
     """First frames of the doubts that reach into what is shown now; they last to the end of the window.
 
-    A doubt that begins later does not count yet: it will most likely be settled before it is shown.
+    A doubt that begins later does not count yet: it will most likely be settled before it is shown. Nor does one in
+    which one of the two is followed: who the other face is, the other person or a stranger, showing both cannot help.
     """
-    starts = [
-        track.born
-        for track in tracker.tracks
-        if not track.person and not track.closed and track.guess not in ("", OTHER) and track.born <= due
-    ]
-    return starts + [x.start for x in tracker.crossings if x.resolved < 0 and x.start <= due]
+    followed = {track.person for track in tracker.tracks if not track.closed}
+    starts = [x.start for x in tracker.crossings if x.resolved < 0 and x.start <= due and len(x.persons) > 1]
+    if followed.isdisjoint(PERSONS):
+        starts += [
+            track.born
+            for track in tracker.tracks
+            if not track.person and not track.closed and track.guess not in ("", OTHER) and track.born <= due
+        ]
+    return starts
 
 
 def resolve(
@@ -106,16 +150,7 @@ def resolve(
         fill_overlaps(tracker, knots)
     doubt = min(uncertain_from(tracker, due), default=1 << 62)
     size = tracker.width, tracker.height
-    columns = []
-    for name in PERSONS:
-        path = knots[name]
-        at, count = 0, len(path)
-        column = []
-        for frame in frames:
-            while at < count and path[at].frame <= frame.index:
-                at += 1
-            column.append(person_track(path, at, frame, size, max_predict_s))
-        columns.append(column)
+    columns = [_column(knots[name], frames, size, max_predict_s) for name in PERSONS]
     hide_behind(columns, knots, frames)
     tracked = [
         TrackedFrame(f.index, f.pts_ticks, f.shot, a, b, f.index < doubt)

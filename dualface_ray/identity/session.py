@@ -17,12 +17,14 @@ from enum import Enum
 from dualface_ray.errors import ProtocolError
 from dualface_ray.frames import Answer, Ask, Detections, Faces, FrameFlag, StreamInfo
 from dualface_ray.identity import constants as c
+from dualface_ray.identity.assign import Assignment, assign
 from dualface_ray.identity.knots import Frame, Knot
 from dualface_ray.identity.naming import decide, replace_owners
 from dualface_ray.identity.probing import Probe, probes_wanted, take_embedding
 from dualface_ray.identity.refine import between, spacing_wanted
 from dualface_ray.identity.resolve import resolve
 from dualface_ray.identity.shots import ShotCutter
+from dualface_ray.identity.sights import Sight
 from dualface_ray.identity.tracker import Tracker
 from dualface_ray.identity.tracks import PERSONS, FrameFact, IdentityEvent, TrackedFrame
 from dualface_ray.settings import Settings
@@ -113,6 +115,8 @@ class IdentitySession:
             state = IdentityState(look, gap, tracker, ShotCutter(wait))
         self.state = state
         self._paths: dict[str, list[Knot]] = {}
+        self._trial: tuple[int, list[Sight], Assignment] | None = None
+        """Frame, faces and assignment that ``_closer`` has just tried: what the frame itself needs next."""
 
     @property
     def horizon(self) -> int:
@@ -226,6 +230,7 @@ class IdentitySession:
             if s.taken - s.frontier >= s.gap or (ended and s.taken > s.frontier):
                 return self._force(limit if limit > s.frontier else s.taken)
             return False
+        self._trial = None
         cut = min((f for f in s.cuts if f <= target), default=-1)
         # The last frame of a shot ends its tracks exactly; within a shot, content decides.
         wanted = [cut - 1] if cut >= 0 else self._closer(target)
@@ -250,7 +255,11 @@ class IdentitySession:
         s = self.state
         self._close_shots(frame)
         t_s = self._time(frame)
-        s.tracker.step(frame, t_s, s.tracker.sights_of(frame, t_s, faces), self.settings)
+        trial, self._trial = self._trial, None
+        if trial is not None and trial[0] == frame and s.tracker.shot_start <= s.tracker.frame:
+            s.tracker.step(frame, t_s, trial[1], self.settings, trial[2])
+        else:
+            s.tracker.step(frame, t_s, s.tracker.sights_of(frame, t_s, faces), self.settings)
         s.examined += 1
         self._reach(frame)
         return self._decide(may_probe=True)
@@ -303,8 +312,16 @@ class IdentitySession:
             return []
         t_s = self._time(target)
         faces = s.tracker.sights_of(target, t_s, s.waiting[target])
-        spacing, _ = spacing_wanted(s.tracker.live(), faces, t_s, self.settings.identity.descriptor_scale)
-        return between(s.frontier, target, s.frontier_s, t_s, spacing) if spacing < math.inf else []
+        tracks = s.tracker.live()
+        trial = assign(tracks, faces, self.settings.identity.descriptor_scale)
+        self._trial = target, faces, trial
+        spacing, _ = spacing_wanted(tracks, faces, t_s, trial)
+        if spacing == math.inf:
+            return []
+        steady = c.STEADY_SHARE / self.settings.identity.max_detect_hz
+        if spacing < steady and (t_s - s.frontier_s > 1.5 * steady or not self._affordable(c.RESERVE, target)):
+            spacing = steady  # coarse looks first; then, out of what calm times saved, finer ones where they matter
+        return between(s.frontier, target, s.frontier_s, t_s, spacing)
 
     def _affordable(self, count: int, frame: int) -> bool:
         """Whether so many more detections keep the average from the first frame on within the budget.

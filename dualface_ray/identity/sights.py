@@ -70,6 +70,8 @@ class Track:
     """A, B, OTHER, or "" while undecided."""
     guess: str = ""
     """The likeliest label while undecided."""
+    look: F32 | None = None
+    """Mean descriptor, unit length."""
     look_sum: F32 | None = None
     look_hits: int = 0
     """Clear descriptors in it; 0 = it is the latest unclear one."""
@@ -92,15 +94,6 @@ class Track:
     def last(self) -> Sight:
         """The latest sight."""
         return self.sights[-1]
-
-    @property
-    def look(self) -> F32 | None:
-        """Mean descriptor, unit length."""
-        if self.look_sum is None:
-            return None
-        norm = float(np.sqrt(self.look_sum @ self.look_sum))
-        mean: F32 = self.look_sum / np.float32(norm or 1.0)
-        return mean
 
     @property
     def is_static(self) -> bool:
@@ -126,6 +119,7 @@ class Track:
             else:
                 self.look_sum = self.look_sum * np.float32(0.9) + sight.look
             self.look_hits += int(sight.clear)
+            self.look = self.look_sum / np.float32(math.sqrt(float(self.look_sum @ self.look_sum)) or 1.0)
 
     def forget(self, before: int) -> None:
         """Drop sights older than that frame, but the newest of them (an end to interpolate from) and the last one."""

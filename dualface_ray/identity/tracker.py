@@ -16,7 +16,7 @@ import numpy as np
 
 from dualface_ray.frames import Faces
 from dualface_ray.identity import constants as c
-from dualface_ray.identity.assign import assign
+from dualface_ray.identity.assign import Assignment, assign
 from dualface_ray.identity.gallery import Person
 from dualface_ray.identity.motion import Motion, gap_widths, iou
 from dualface_ray.identity.sights import OTHER, Sight, Track
@@ -101,14 +101,16 @@ class Tracker:
         self.shot_start = frame
         self.note(frame, "cut", "", detail)
 
-    def step(self, frame: int, t_s: float, faces: Sequence[Sight], settings: Settings) -> None:
-        """Take the faces of the next examined frame in."""
+    def step(
+        self, frame: int, t_s: float, faces: Sequence[Sight], settings: Settings, known: Assignment | None = None
+    ) -> None:
+        """Take the faces of the next examined frame in; ``known``: their assignment to ``live()``, if already made."""
         first = self.frame < 0
         before, self.frame, self.t_s = self.frame, frame, t_s
         new_shot = not first and before < self.shot_start
         self.strangers_seen |= len(faces) > len(self.persons)
         tracks = self.live()
-        result = assign(tracks, faces, settings.identity.descriptor_scale)
+        result = known or assign(tracks, faces, settings.identity.descriptor_scale)
         face_of = list(result.face_of)
         if result.margin < c.AMBIGUOUS_MARGIN:
             self._doubt(tracks)
@@ -247,7 +249,11 @@ class Tracker:
             edge = self.edge_of(track)
             if edge and gone > c.LEFT_S:
                 track.closed = "left"
-            elif gone > settings.identity.max_predict_s or (track.hits < c.MIN_HITS and gone > c.INTERPOLATE_S):
+            elif (
+                gone > settings.identity.max_predict_s
+                or self._found_elsewhere(track)
+                or (track.hits < c.MIN_HITS and gone > c.INTERPOLATE_S)
+            ):
                 track.closed = "lost"
             if track.closed and track.person in self.persons:
                 self.persons[track.person].left_over = edge
@@ -262,6 +268,22 @@ class Tracker:
             pending = any(t.origin == "crossing" and not t.person and not t.closed for t in self.tracks)
             if crossing.resolved < 0 and self.t_s - crossing.start_s > settings.identity.max_predict_s and not pending:
                 crossing.resolved = self.frame
+
+    def _found_elsewhere(self, track: Track) -> bool:
+        """Whether a face that came up near a missed person since may be that person: then evidence must decide."""
+        if track.person not in self.persons:
+            return False
+        return any(
+            t.origin == "entry"
+            and not t.person
+            and not t.closed
+            and t.hits >= c.MIN_HITS
+            and t.born > track.last.frame
+            and t.missed_from < 0
+            and gap_widths(t.sights[0].box, track.last.box)
+            < c.GATE_MAX_WIDTHS + c.GATE_SPEED_WIDTHS * (t.born_s - track.last.t_s)
+            for t in self.tracks
+        )
 
     def edge_of(self, track: Track) -> str:
         """The edge of the frame that a vanished track's box touched or was about to touch, or ""."""
