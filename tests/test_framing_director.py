@@ -220,7 +220,7 @@ def test_damaged_or_foreign_sessions_are_refused() -> None:
         b"{",
         b"[]",
         good[: len(good) // 2],
-        good.replace(b'"version": 1', b'"version": 2'),
+        good.replace(b'"version": 2', b'"version": 1'),
         b'{"version": 1}',
     ):
         with pytest.raises(ProtocolError):
