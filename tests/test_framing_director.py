@@ -15,6 +15,7 @@ from identity_world import Result, World, drive, during, keys, still
 from dualface_ray.errors import ProtocolError
 from dualface_ray.frames import SIGNATURE_BYTES, Answer, Detections, Faces, FrameFlag, StreamInfo
 from dualface_ray.framing import Director
+from dualface_ray.framing.director import STATE_VERSION
 from dualface_ray.identity import FrameFact
 from dualface_ray.settings import Settings
 
@@ -214,13 +215,13 @@ def test_wrong_number_of_embeddings_is_refused() -> None:
 
 def test_damaged_or_foreign_sessions_are_refused() -> None:
     good = Director(Settings(), INFO, 10).save()
-    assert json.loads(good)["version"] == 1
+    assert json.loads(good)["version"] == STATE_VERSION
     for bad in (
         b"",
         b"{",
         b"[]",
         good[: len(good) // 2],
-        good.replace(b'"version": 2', b'"version": 1'),
+        good.replace(b'"version": %d' % STATE_VERSION, b'"version": %d' % (STATE_VERSION + 1)),
         b'{"version": 1}',
     ):
         with pytest.raises(ProtocolError):
