@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from actors.messages import ExaminedChunk, Reply, Request, SegmentJob, Spent, StreamOpened, StreamStatus
 from actors.outputs import DiscardedPictures, OutputFiles, Outputs
@@ -290,9 +291,12 @@ class VideoSession:
         opened = stream.opened
         reader = self._tools.readers[opened.ring.pool_id]
         with reader.read_many([(frame.ticket, opened.ring, opened.info) for frame in held]) as slots:
-            stream.outputs.write(group, slots)
-        now_s = time.monotonic()
+            stream.outputs.write(group, slots, partial(self._encoded, held, planned_at_s))
         stream.ledger.encoded(group[-1].plan.frame_index + 1)
+
+    def _encoded(self, held: Sequence[_Held], planned_at_s: float) -> None:
+        """The encoders have taken these frames; on their thread."""
+        now_s = time.monotonic()
         self._latency["decide"].extend(planned_at_s - frame.examined_at_s for frame in held)
         self._latency["encode"].extend([now_s - planned_at_s] * len(held))
         self._latency["total"].extend(now_s - frame.decoded_at_s for frame in held)
