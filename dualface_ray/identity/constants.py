@@ -75,6 +75,10 @@ HIDDEN_WIDTHS = 0.8
 CLEAN_WIDTHS = 1.15
 """A sight is clean (fit for the gallery) when every other face's centre is farther than this."""
 
+INHERIT_S = 0.7
+"""A face in a crossing may inherit the speed of a person last seen no longer ago than this, ..."""
+INHERIT_WIDTHS = 0.3
+"""... when it is within this distance of where that person, and no other, would be."""
 HELD_WIDTHS = 0.2
 """While somebody is hidden, the visible face is the same from sight to sight only within this distance, ..."""
 HELD_SPEED_WIDTHS = 1.5

@@ -176,11 +176,31 @@ class Tracker:
                 x.resolved < 0 and any(self._near_person(face, name) for name in x.persons) for x in self.crossings
             )
             origin = "crossing" if open_here else "entry"
-        track = Track(self.next_id, self.shot, origin, Motion.start(face.t_s, face.box), face.frame, face.t_s)
+        motion = Motion.start(face.t_s, face.box)
+        if origin == "crossing":
+            self._inherit(motion, face)
+        track = Track(self.next_id, self.shot, origin, motion, face.frame, face.t_s)
         self.next_id += 1
         track.since = before if before >= self.shot_start else -1
         track.see(face)
         self.tracks.append(track)
+
+    def _inherit(self, motion: Motion, face: Sight) -> None:
+        """A face in a crossing moves as the one person does who would be just there.
+
+        Without a speed it would seem to stand still, and the face it passes next could be taken for it. It stays
+        nameless all the same: this is about where it goes, not about who it is.
+        """
+        there = []
+        for person in self.persons.values():
+            known = person.motion
+            if known is None or person.last_shot != self.shot or face.t_s - person.last_s > c.INHERIT_S:
+                continue
+            if gap_widths(known.box_at(face.t_s), face.box) < c.INHERIT_WIDTHS:
+                there.append(known)
+        if len(there) == 1:
+            fade = math.exp(-max(0.0, face.t_s - there[0].t_s) / c.SPEED_DECAY_S)
+            motion.vx, motion.vy = there[0].vx * fade, there[0].vy * fade
 
     def _near_person(self, face: Sight, name: str) -> bool:
         motion = self.persons[name].motion if name in self.persons else None
