@@ -165,7 +165,7 @@ class Encoder:
     open = 0
 
     def __init__(self, library: Library, width: int, height: int) -> None:
-        self.library, self.width, self.height = library, width, height
+        self.nvidia, self.width, self.height = library, width, height
         self.held: list[int] = []
 
     def GetSequenceParams(self) -> bytes:  # noqa: N802 - the library's name
@@ -192,7 +192,7 @@ class Encoder:
         return out
 
     def __del__(self) -> None:
-        self.library.sessions -= 1
+        self.nvidia.sessions -= 1
 
 
 class Picture:
