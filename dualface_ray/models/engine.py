@@ -11,7 +11,6 @@ while a graph of its work is alive.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from dualface_ray.errors import DeviceError, DualfaceError, ModelError, VramBudgetError
+from dualface_ray.models.locks import one_at_a_time
 from dualface_ray.models.precision import to_half
 from dualface_ray.models.store import cache_dir, model_sha256
 
@@ -211,7 +211,7 @@ def built_engine(
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_suffix(".lock"), progress):
+        with one_at_a_time(path.with_suffix(".lock"), "builds the same engine", progress):
             if _whole(path):
                 return path
             started = time.monotonic()
@@ -293,18 +293,6 @@ def _whole(path: Path) -> bool:
         return bool(stamp["sha256"] == model_sha256(path))
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-@contextlib.contextmanager
-def _locked(path: Path, progress: Progress) -> Iterator[None]:
-    """One process at a time; the lock dies with its process."""
-    with path.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress("waiting for another process that builds the same engine")
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager

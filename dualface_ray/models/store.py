@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from dualface_ray.errors import ModelDamagedError, ModelError, ModelMissingError
 from dualface_ray.models.centerface import clean_centerface
 from dualface_ray.models.dlib_resnet import convert_dlib_resnet
 from dualface_ray.models.fetch import Progress, fetch_member, pull_command
+from dualface_ray.models.locks import one_at_a_time
 from dualface_ray.models.registry import ModelSpec, model_spec
 
 _RECIPE = 1
@@ -108,7 +106,7 @@ def pull(name: str, progress: Progress = lambda line: None) -> Path:
     path = _path(spec)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(path.with_suffix(".lock"), progress):
+        with one_at_a_time(path.with_suffix(".lock"), "fetches the same model", progress):
             if _whole(path):
                 progress(f"{name} is in the cache: {path}")
                 return path
@@ -188,15 +186,3 @@ def _write(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-@contextlib.contextmanager
-def _lock(path: Path, progress: Progress) -> Iterator[None]:
-    """One process at a time; the lock dies with its process, so it cannot be left behind locked."""
-    with path.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress("waiting for another process that fetches the same model")
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
