@@ -201,10 +201,6 @@ class EncoderActor:
         """See EncodeService.post."""
         self._ready().post(message)
 
-    def cancel(self, key: StreamKey) -> None:
-        """See EncodeService."""
-        self._ready().cancel(key)
-
     def forget(self, key: StreamKey) -> None:
         """See EncodeService."""
         self._ready().forget(key)

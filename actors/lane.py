@@ -102,12 +102,6 @@ class Lane:
             for name in (f"encoder-{job.encoder}", "inference"):
                 self._outbox.sent(self._actors[name].forget.remote(key))
 
-    def cancel(self, key: StreamKey) -> None:
-        """Ask the encoder to give this segment up; its end arrives as a status."""
-        job = self.jobs.get(key)
-        if job is not None:
-            self._outbox.sent(self._actors[f"encoder-{job.encoder}"].cancel.remote(key))
-
     def facts(self) -> dict[str, float | int | str]:
         """What its actors last said of themselves, each under the actor's name."""
         return {f"{name}.{fact}": value for name, found in self._facts.items() for fact, value in found.items()}
