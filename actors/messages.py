@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from dualface_ray.frames import Answer, Ask, Detections, FrameChunk, FrameTicket, RingSpec, StreamInfo
-from dualface_ray.media import OutputPlan
+from dualface_ray.media import OutputPlan, Span
 from dualface_ray.report import VideoState
 
 StreamKey = tuple[str, int]
@@ -24,15 +25,41 @@ class Spent:
     embed_s: float = 0.0
 
 
+class Work(str, Enum):
+    """What a lane is to do with a video.
+
+    whole                                       most videos: everything in one go
+    survey ─► span, span, ... ─► bridges ─► join   a long one: look it over, do its parts anywhere, put them together
+    """
+
+    WHOLE = "whole"
+    SURVEY = "survey"
+    """List its key frames, find out whether it may be cut, and who its two people are."""
+    SPAN = "span"
+    BRIDGE = "bridge"
+    """Compose and encode the overlap between span ``span.number`` and the next."""
+    JOIN = "join"
+    """Put spans, bridges and sound together; the report last."""
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentJob:
-    """The unit of work: one attempt at one segment of one video (today a segment is a whole video)."""
+    """The unit of work: one attempt at one segment of one video (most often a segment is the whole video)."""
 
     stream_id: str
     epoch: int
     source: Path
+    """A local file, or where ``origin`` is fetched to."""
     outputs: OutputPlan
+    """Local files, uploaded to ``publish`` in the end where that is set."""
     fingerprint: str
+    work: Work = Work.WHOLE
+    spans: tuple[Span, ...] = ()
+    """span: the one; bridge: the two it joins; join: all of them; else none."""
+    origin: str = ""
+    """URL of the source when it is not a local file."""
+    publish: str = ""
+    """URL of the folder that the complete files go to when it is not a local one."""
     decoder: int = 0
     """Which of the lane's decoder actors works on it."""
     encoder: int = 0

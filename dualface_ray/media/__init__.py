@@ -25,6 +25,7 @@ from dualface_ray.media.ports import (
     Packet,
     Slot,
 )
+from dualface_ray.media.spans import Span
 from dualface_ray.media.workspace import remove_partials, segment_path
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "OutputPlan",
     "Packet",
     "Slot",
+    "Span",
     "check_input",
     "free_bytes",
     "is_disk_full",
