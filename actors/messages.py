@@ -60,6 +60,8 @@ class SegmentJob:
     """URL of the source when it is not a local file."""
     publish: str = ""
     """URL of the folder that the complete files go to when it is not a local one."""
+    notes: tuple[str, ...] = ()
+    """What the report is to say under degradations: a smaller plan of the lane, a video that was not cut after all."""
     decoder: int = 0
     """Which of the lane's decoder actors works on it."""
     encoder: int = 0

@@ -54,6 +54,10 @@ class LanePlan:
     """Benchmarks only: pictures are composed and thrown away, nothing is encoded or written."""
     speed: float = 1.0
     """First guess for the schedule, in seconds of video a second for the whole lane."""
+    smaller: LanePlan | None = None
+    """What the lane is started with again when its device memory did not suffice; None = nothing smaller is planned."""
+    notes: tuple[str, ...] = ()
+    """What is less than the first plan promised; it goes into the reports of the videos (degradations)."""
 
     @property
     def bundle(self) -> dict[str, float]:

@@ -176,7 +176,7 @@ class VideoSession:
         job, info, settings = self.job, stream.opened.info, self._tools.settings
         pts_ticks = dict(enumerate(stream.outputs.pts_ticks))
         counters = {**self._counters, **stream.outputs.counters}
-        degradations = stream.outputs.degradations
+        degradations = [*job.notes, *stream.outputs.degradations]
         degradations += [f"no sound: {report.audio_problem}" for report in assembled if report.audio_problem]
         for name, count in [item for report in assembled for item in report.counters.items()]:
             counters[name] = max(counters.get(name, 0), count)
