@@ -17,8 +17,8 @@ from dualface_ray.frames import Answer, Ask, Detections, FaceCrop, Faces, Stream
 from dualface_ray.framing import constants as c
 from dualface_ray.framing.aims import Aim, CameraShape
 from dualface_ray.framing.camera import Camera, CameraState
-from dualface_ray.framing.layout import LayoutShape, layout_shape
-from dualface_ray.framing.plan import CanvasPlan, FramePlan, Rect, TilePlan
+from dualface_ray.framing.layout import LayoutShape, layout_shape, plan_of
+from dualface_ray.framing.plan import FramePlan, Rect
 from dualface_ray.identity import (
     STATE_TYPES,
     Box,
@@ -183,16 +183,7 @@ class Director:
         if framing.empty_tile == "other" and s.seen[0] != s.seen[1]:
             crops = (crops[0], crops[0]) if s.seen[0] else (crops[1], crops[1])
         order = (1, 0) if framing.tile_by == "position" and self._is_swapped(frame) else (0, 1)
-        tiles: list[list[TilePlan]] = [[] for _ in self._layout.canvases]
-        for slot, person in zip(self._layout.tiles, order, strict=True):
-            tiles[slot.canvas].append(
-                TilePlan(crops[person], slot.x_px, slot.y_px, slot.width_px, slot.height_px, "AB"[person])
-            )
-        canvases = tuple(
-            CanvasPlan(width, height, tuple(row))
-            for (width, height), row in zip(self._layout.canvases, tiles, strict=True)
-        )
-        return FramePlan(frame.frame_index, frame.pts_ticks, canvases)
+        return plan_of(self._layout, frame.frame_index, frame.pts_ticks, crops, order)
 
     def _is_swapped(self, frame: TrackedFrame) -> bool:
         s = self._state

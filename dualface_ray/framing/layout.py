@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dualface_ray.framing.plan import CanvasPlan, FramePlan, Rect, TilePlan
 from dualface_ray.settings import Settings
 
 _DEFAULTS = {"side_by_side": (1920, 1080), "stacked": (1080, 1920), "separate": (960, 1080)}
@@ -48,3 +49,18 @@ def layout_shape(settings: Settings) -> LayoutShape:
         return LayoutShape(((width, height),), tiles)
     tiles = TileSlot(0, 0, 0, width, height), TileSlot(1, 0, 0, width, height)
     return LayoutShape(((width, height), (width, height)), tiles)
+
+
+def plan_of(
+    shape: LayoutShape, frame_index: int, pts_ticks: int, crops: tuple[Rect, Rect], order: tuple[int, int]
+) -> FramePlan:
+    """The plan of one frame: crops of A and B, and whom the first and second tile show (0 = A, 1 = B)."""
+    tiles: list[list[TilePlan]] = [[] for _ in shape.canvases]
+    for slot, person in zip(shape.tiles, order, strict=True):
+        tiles[slot.canvas].append(
+            TilePlan(crops[person], slot.x_px, slot.y_px, slot.width_px, slot.height_px, "AB"[person])
+        )
+    canvases = tuple(
+        CanvasPlan(width, height, tuple(row)) for (width, height), row in zip(shape.canvases, tiles, strict=True)
+    )
+    return FramePlan(frame_index, pts_ticks, canvases)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dualface_ray.identity.gallery import Person
 from dualface_ray.identity.knots import Frame, Knot
-from dualface_ray.identity.motion import Motion
+from dualface_ray.identity.motion import Motion, iou
 from dualface_ray.identity.plain import decode, encode
 from dualface_ray.identity.probing import Probe
 from dualface_ray.identity.session import IdentitySession, IdentityState, Progress
@@ -58,4 +58,5 @@ __all__ = [
     "TrackedFrame",
     "decode",
     "encode",
+    "iou",
 ]
