@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 
 from dualface_ray.settings import Settings
-from dualface_ray.settings.describe import default_yaml, settings_page, write
-from dualface_ray.settings.keys import UNITS, leaf_keys, unit_of
+from dualface_ray.settings.describe import default_yaml, field_texts, settings_page, write
+from dualface_ray.settings.keys import UNITS, group_of, leaf_keys, unit_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,10 +26,12 @@ def test_default_yaml_read_by_any_yaml_reader_equals_the_models():
 
 
 def test_every_setting_is_explained():
-    for key, field in leaf_keys(Settings).items():
-        assert field.description, f"{key} has no description"
-        assert len(field.description) > 10, key
-        assert f"`{key}`" in settings_page()
+    page = settings_page()
+    for name, field in Settings.model_fields.items():
+        texts = field_texts(group_of(field))
+        for key in group_of(field).model_fields:
+            assert len(texts.get(key, "")) > 10, f"{name}.{key} has no text below it"
+            assert f"`{name}.{key}`" in page
 
 
 def test_numbers_state_their_unit():

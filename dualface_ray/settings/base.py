@@ -12,7 +12,8 @@ from pydantic_core import PydanticCustomError
 class Group(BaseModel):
     """A frozen group of settings: unknown keys and wrong types are errors, units live in the field names.
 
-    The text below a field is its description; the settings page and ``default.yaml`` are made from it.
+    The text below a field is its description; the settings page and ``default.yaml`` are made from it (``describe``
+    reads the source for it: pydantic's own way searches all loaded modules at every import).
     """
 
     model_config = ConfigDict(
@@ -22,7 +23,6 @@ class Group(BaseModel):
         validate_default=True,
         allow_inf_nan=False,
         coerce_numbers_to_str=True,
-        use_attribute_docstrings=True,
     )
 
     @field_validator("*", mode="before")

@@ -5,12 +5,14 @@ python -m dualface_ray.settings.describe   # rewrites both; a test compares them
 
 from __future__ import annotations
 
+import ast
+import inspect
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pydantic.fields import FieldInfo
-
+from dualface_ray.settings.base import Group
 from dualface_ray.settings.keys import allowed, group_of
 from dualface_ray.settings.root import Settings
 
@@ -59,8 +61,9 @@ def default_yaml() -> str:
         if group is None:
             raise TypeError(f"{name} is no group: settings have two levels")
         parts.append(f"\n# {_summary(group.__doc__)}\n{name}:\n")
+        texts = field_texts(group)
         for key, below in group.model_fields.items():
-            text = f"{_sentence(below)} [{allowed(key, below)}]"
+            text = f"{_sentence(texts[key])} [{allowed(key, below)}]"
             parts.append(textwrap.fill(text, _WIDTH, initial_indent="  # ", subsequent_indent="  # ") + "\n")
             parts.append(f"  {key}: {_scalar(below.default)}\n")
     return "".join(parts)
@@ -76,15 +79,26 @@ def settings_page() -> str:
         parts.append(
             f"\n## {name}\n\n{_summary(group.__doc__)}\n\n| key | default | takes | meaning |\n|---|---|---|---|\n"
         )
+        texts = field_texts(group)
         for key, below in group.model_fields.items():
-            cells = (f"`{name}.{key}`", f"`{_scalar(below.default)}`", allowed(key, below), _sentence(below))
+            cells = (f"`{name}.{key}`", f"`{_scalar(below.default)}`", allowed(key, below), _sentence(texts[key]))
             parts.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
     return "".join(parts)
 
 
-def _sentence(field: FieldInfo) -> str:
-    text = " ".join((field.description or "").split())
-    return text if not text or text.endswith(".") else text + "."
+def field_texts(group: type[Group]) -> dict[str, str]:
+    """What is written below each field of a group in its source; a field without a text is missing here."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(group))).body[0]
+    assert isinstance(body, ast.ClassDef)  # noqa: S101 - a class was given
+    found = {}
+    for field, text in pairwise(body.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+            found[field.target.id] = " ".join(str(ast.literal_eval(text.value)).split())
+    return found
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else text + "."
 
 
 def _summary(doc: str | None) -> str:
