@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from dualface_ray.frames import Answer, Ask, Detections, FrameChunk, FrameTicket, RingSpec, StreamInfo
-from dualface_ray.media import OutputPlan, Span
+from dualface_ray.media import SURVEY, OutputPlan, Span, bridge_piece, span_piece
 from dualface_ray.report import VideoState
 
 StreamKey = tuple[str, int]
@@ -71,6 +71,15 @@ class SegmentJob:
     def key(self) -> StreamKey:
         """Names this attempt in every message."""
         return self.stream_id, self.epoch
+
+    @property
+    def piece(self) -> str:
+        """Name of what it leaves in the video's work folder; "" when it makes the final files."""
+        if self.work is Work.SURVEY:
+            return SURVEY
+        if self.work is Work.SPAN:
+            return span_piece(self.spans[0].number)
+        return bridge_piece(self.spans[0].number) if self.work is Work.BRIDGE else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,12 @@ class EncodeError(OutputError):
     code = "encode"
 
 
+class SeamError(OutputError):
+    """The parts of a video that was cut do not fit together; done whole it may still succeed."""
+
+    code = "seam"
+
+
 # --- the machine --------------------------------------------------------------------------------------------------
 class ResourceError(DualfaceError):
     """The machine lacks something the plan needs."""

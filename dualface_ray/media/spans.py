@@ -12,7 +12,25 @@ the one's decisions to the other's. So no span waits for another, and any of the
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Protocol
+
+_LEAST_OVERLAPS = 3
+"""A span is at least this many overlaps long: shorter ones would mostly be decoded twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRange:
+    """Consecutive frames of a video, from a key frame on; what a decoder can be asked to deliver."""
+
+    first_frame: int
+    """Counts from the first frame of the video in display order."""
+    first_pts_ticks: int
+    frames: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +55,81 @@ class Span:
     def frames(self) -> int:
         """Frames it decodes."""
         return self.end_frame - self.first_frame
+
+    @property
+    def written(self) -> int:
+        """Frames it encodes."""
+        return self.seam_frame - self.write_frame
+
+    @property
+    def range(self) -> FrameRange:
+        """What its decoder delivers."""
+        return FrameRange(self.first_frame, self.first_pts_ticks, self.frames)
+
+
+def bridge_range(before: Span, after: Span) -> FrameRange:
+    """What the bridge between two neighbours decodes: exactly their overlap, from the later one's key frame on."""
+    return FrameRange(after.first_frame, after.first_pts_ticks, before.end_frame - before.seam_frame)
+
+
+class Cuttable(Protocol):
+    """What is to be known of a video before it can be cut (``report.Survey`` is such)."""
+
+    @property
+    def frames(self) -> int:
+        """Of the whole video."""
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second on average."""
+
+    @property
+    def key_frames(self) -> Sequence[int]:
+        """Positions of key frames in display order, ascending."""
+
+    @property
+    def key_pts_ticks(self) -> Sequence[int]:
+        """Their time stamps."""
+
+
+def plan_spans(survey: Cuttable, pieces: int, overlap_s: float) -> tuple[Span, ...]:
+    """Cut a video into up to ``pieces`` spans of about the same length.
+
+    Spans begin at key frames, so lengths vary with their distance; where ``pieces`` would make spans too short for
+    their overlaps, or key frames lie too far apart, there are fewer.
+
+    Args:
+        survey: of a video that may be cut.
+        pieces: spans wished for.
+        overlap_s: about how much both neighbours decide on.
+
+    Returns:
+        Two spans or more, or none at all: the video is best done whole.
+    """
+    overlap = max(1, math.ceil(Fraction(overlap_s).limit_denominator(1000) * survey.rate))
+    keys = list(zip(survey.key_frames, survey.key_pts_ticks, strict=True))
+    for count in range(min(pieces, survey.frames // (_LEAST_OVERLAPS * overlap)), 1, -1):
+        starts = _starts(keys, survey.frames, count, _LEAST_OVERLAPS * overlap)
+        if starts:
+            return _spans(starts, survey.frames, overlap)
+    return ()
+
+
+def _starts(keys: Sequence[tuple[int, int]], frames: int, count: int, least: int) -> list[tuple[int, int]]:
+    """The key frames nearest to even cuts; empty when two of them, or one and an end, are less than ``least`` apart."""
+    if not keys or keys[0][0] != 0:
+        return []
+    inner = [min(keys, key=lambda key: abs(key[0] * count - number * frames)) for number in range(1, count)]
+    starts = [keys[0], *inner]
+    edges = [*(frame for frame, _ in starts), frames]
+    return starts if all(b - a >= least for a, b in pairwise(edges)) else []
+
+
+def _spans(starts: Sequence[tuple[int, int]], frames: int, overlap: int) -> tuple[Span, ...]:
+    count, spans = len(starts), []
+    for number, (first, pts_ticks) in enumerate(starts):
+        seam = starts[number + 1][0] if number + 1 < count else frames
+        write = first + overlap if number else first
+        end = seam + overlap if number + 1 < count else frames
+        spans.append(Span(number, count, first, pts_ticks, write, seam, end))
+    return tuple(spans)

@@ -1,13 +1,34 @@
-"""Workspace: the files a video needs on its way, beside its outputs, and how they are cleared away."""
+"""Workspace: the files a video needs on its way, beside its outputs, and how they are cleared away.
+
+    talk.dualface.mp4  talk.tracks.jsonl  talk.report.json      the results; <name>.<8 hex>.part until complete
+    .talk.dualface.mp4.0000.segment                             done whole: the encoded frames until the final mux
+    .talk.report.json.work/                                     done in pieces, until they are joined:
+        survey.json  plan.json                                  may it be cut, and how it is
+        span-0003.e0.0.mp4  span-0003.e0.tracks.jsonl           of attempt 0 at a piece: canvases, tracks
+        span-0003.json                                          its record, written last: "this piece is done"
+
+Who clears what, and when:
+
+    a lane died while it had a unit of this video   remove_partials(outputs, piece)      the other pieces live on
+    a job begins with this video                    remove_leftovers(outputs)            finished pieces are kept
+    the video failed for good, or was cancelled     remove_workspace(outputs)            nothing of it stays
+    the video is done                               the joining unit has cleared all itself
+
+Only whoever runs the video may call these, once no writer of what they remove lives.
+"""
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
-from dualface_ray.media.atomic import remove_parts
+from dualface_ray.media.atomic import PART_SUFFIX, remove_parts
 from dualface_ray.media.naming import OutputPlan
 
 _SEGMENT_SUFFIX = ".segment"
+SURVEY = "survey"
+PLAN = "plan"
 
 
 def segment_path(video: Path, number: int) -> Path:
@@ -15,11 +36,62 @@ def segment_path(video: Path, number: int) -> Path:
     return video.with_name(f".{video.name}.{number:04d}{_SEGMENT_SUFFIX}")
 
 
-def remove_partials(outputs: OutputPlan) -> None:
-    """Remove everything unfinished of one video: parts of its files and its segments.
+def span_piece(number: int) -> str:
+    """Name of a span in the work folder."""
+    return f"span-{number:04d}"
 
-    Only whoever runs the video may call it, once none of its writers lives.
+
+def bridge_piece(number: int) -> str:
+    """Name of the bridge from span ``number`` to the next."""
+    return f"bridge-{number:04d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The work folder of one video; nothing is created here."""
+
+    folder: Path
+
+    @staticmethod
+    def of(outputs: OutputPlan) -> Workspace:
+        """The hidden folder beside the outputs."""
+        return Workspace(outputs.report.with_name(f".{outputs.report.name}.work"))
+
+    def record(self, piece: str) -> Path:
+        """The record of a piece: whoever sees it may rely on all files of the piece."""
+        return self.folder / f"{piece}.json"
+
+    def segment(self, piece: str, attempt: int, canvas: int) -> Path:
+        """Encoded frames of one canvas."""
+        return self.folder / f"{piece}.e{attempt}.{canvas}.mp4"
+
+    def tracks(self, piece: str, attempt: int) -> Path:
+        """Tracks of the written frames."""
+        return self.folder / f"{piece}.e{attempt}.tracks.jsonl"
+
+    def pieces(self) -> list[str]:
+        """Names of all pieces that have left anything here."""
+        return sorted({path.name.split(".", 1)[0] for path in self.folder.glob("*")})
+
+    def clear(self, piece: str) -> None:
+        """Remove what is unfinished of a piece: parts, and all of its files unless its record exists."""
+        done = self.record(piece).exists()
+        for path in self.folder.glob(f"{piece}.*"):
+            if not done or path.name.endswith(PART_SUFFIX):
+                path.unlink(missing_ok=True)
+
+
+def remove_partials(outputs: OutputPlan, piece: str = "") -> None:
+    """Remove everything unfinished that one unit of a video may have left.
+
+    Args:
+        outputs: of the video.
+        piece: of the unit (``SegmentJob.piece``); "" = the video done whole, or joined: parts of its files and its
+            segments.
     """
+    if piece:
+        Workspace.of(outputs).clear(piece)
+        return
     for path in outputs.files:
         remove_parts(path)
     for video in outputs.videos:
@@ -29,3 +101,17 @@ def remove_partials(outputs: OutputPlan) -> None:
         for path in video.parent.iterdir():
             if path.name.startswith(prefix) and _SEGMENT_SUFFIX in path.name[len(prefix) :]:
                 path.unlink(missing_ok=True)
+
+
+def remove_leftovers(outputs: OutputPlan) -> None:
+    """Remove everything unfinished of a video and of all its pieces; finished pieces stay."""
+    remove_partials(outputs)
+    space = Workspace.of(outputs)
+    for piece in space.pieces():
+        space.clear(piece)
+
+
+def remove_workspace(outputs: OutputPlan) -> None:
+    """Remove everything of a video but its results, finished pieces too."""
+    remove_partials(outputs)
+    shutil.rmtree(Workspace.of(outputs).folder, ignore_errors=True)

@@ -13,6 +13,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dualface_ray.report.fingerprint import RESULT_VERSION, counted_settings, fingerprint, input_fingerprint
+from dualface_ray.report.pieces import (
+    PieceRecord,
+    SpanRecord,
+    SpentRecord,
+    Survey,
+    load_bridge,
+    load_plan,
+    load_span,
+    load_survey,
+    save_plan,
+)
 from dualface_ray.report.progress import JobSnapshot, VideoProgress, VideoState
 from dualface_ray.report.quantiles import Quantiles
 from dualface_ray.report.run_report import (
@@ -42,9 +53,13 @@ __all__ = [
     "InputRecord",
     "JobSnapshot",
     "LatencyRecord",
+    "PieceRecord",
     "Quantiles",
     "RateMeter",
     "RunReport",
+    "SpanRecord",
+    "SpentRecord",
+    "Survey",
     "Tracks",
     "TracksHeader",
     "TracksWriter",
@@ -58,9 +73,14 @@ __all__ = [
     "input_fingerprint",
     "input_record",
     "latency_records",
+    "load_bridge",
+    "load_plan",
+    "load_span",
+    "load_survey",
     "overlay",
     "read_report",
     "read_tracks",
+    "save_plan",
     "timeline",
     "versions",
     "write_failure",
