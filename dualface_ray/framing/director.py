@@ -22,6 +22,7 @@ from dualface_ray.framing.plan import FramePlan, Rect
 from dualface_ray.identity import (
     STATE_TYPES,
     Box,
+    Cast,
     FrameFact,
     IdentityEvent,
     IdentitySession,
@@ -85,10 +86,19 @@ class Director:
         settings: of the run.
         info: of the stream.
         lookahead_frames: how many later frames a decision may wait for.
+        cast: who A and B are, when the stream is a part of a video; None = the Director decides.
+        begin_s: seconds of the video before this part.
     """
 
     def __init__(
-        self, settings: Settings, info: StreamInfo, lookahead_frames: int, _state: DirectorState | None = None
+        self,
+        settings: Settings,
+        info: StreamInfo,
+        lookahead_frames: int,
+        _state: DirectorState | None = None,
+        *,
+        cast: Cast | None = None,
+        begin_s: float = 0.0,
     ) -> None:
         state = _state
         self._settings = settings
@@ -101,8 +111,9 @@ class Director:
             tile.height_px,
             settings.framing.max_upscale,
         )
-        self._identity = IdentitySession(settings, info, lookahead_frames, state.identity if state else None)
-        self._state = state or DirectorState(self._identity.state, [CameraState(), CameraState()], [False, False])
+        self._identity = IdentitySession(settings, info, lookahead_frames, state.identity if state else None, cast=cast)
+        seen = cast.seen_before(begin_s) if cast else [False, False]
+        self._state = state or DirectorState(self._identity.state, [CameraState(), CameraState()], seen)
         self._cameras = [Camera(self._shape, settings, camera) for camera in self._state.cameras]
 
     # --- in ---------------------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ Pure: the same facts give the same tracks, bit for bit. May not know pixels, fil
 
 from __future__ import annotations
 
+from dualface_ray.identity.cast import Cast, Role
+from dualface_ray.identity.casting import SurveyedFrame, build_cast, faces_to_embed
 from dualface_ray.identity.gallery import Person
 from dualface_ray.identity.knots import Frame, Knot
 from dualface_ray.identity.motion import Motion, iou
@@ -48,6 +50,7 @@ __all__ = [
     "PERSONS",
     "STATE_TYPES",
     "Box",
+    "Cast",
     "FrameFact",
     "IdentityEvent",
     "IdentitySession",
@@ -55,8 +58,12 @@ __all__ = [
     "PersonState",
     "PersonTrack",
     "Progress",
+    "Role",
+    "SurveyedFrame",
     "TrackedFrame",
+    "build_cast",
     "decode",
     "encode",
+    "faces_to_embed",
     "iou",
 ]

@@ -164,6 +164,20 @@ ENROL_FACES = 2
 """Faces embedded per enrolment."""
 PROBE_FACES = 1
 """Faces embedded per question about a track."""
+# --- casting (who A and B are, from a few frames of a video) ---
+CAST_FACES = 3
+"""Faces of one frame that are embedded at most."""
+CAST_EMBEDS = 120
+"""Faces embedded at most; half of the frames are left out while there are more."""
+CAST_SIGHTS = 3
+"""Somebody seen in fewer frames may be passing through."""
+CAST_RIVAL = 0.6
+"""A third person who matters more than this, over the second, may be the one of the two."""
+CAST_DOUBTFUL = 0.1
+"""Share of faces that may be in doubt: poses and blur that nobody could tell."""
+CAST_OUTLIER = 1.6
+"""Faces farther from the most typical one than this, over the median distance, stay out of a gallery."""
+
 MIN_EMBED_HEIGHT_PX = 24.0
 MIN_EMBED_SCORE = 0.55
 

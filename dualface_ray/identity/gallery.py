@@ -42,6 +42,13 @@ class Person:
     """Edge over which the person left (left, right, top, bottom), or ""."""
     present: bool = False
     """For events: whether the person counts as in the picture."""
+    unmet: bool = False
+    """Known from a cast and not met in this stretch yet: a face must prove it."""
+
+    @property
+    def is_cast(self) -> bool:
+        """Whether a survey of the whole video knows the person: then nobody else takes the place."""
+        return math.isinf(self.seen_s)
 
     def remember(self, sight: Sight) -> None:
         """Take a sight's descriptor into the running mean; unclear ones only until there is a clear one."""

@@ -37,7 +37,8 @@ def decide(tracker: Tracker, settings: Settings, deadline: int, may_probe: bool)
                 asked.append(track)
     if asked:
         # Two faces for two people: whom the better one shows tells who the other one is.
-        return asked if len(waiting) > len(free) or len(asked) < 2 else [max(asked, key=_clarity)]
+        every = len(waiting) > len(free) or any(p.unmet for p in free)
+        return asked if every or len(asked) < 2 else [max(asked, key=_clarity)]
     if not tracker.free() and all(p.known for p in tracker.persons.values()):
         for track in tracker.undecided():
             if track.hits >= c.MIN_HITS:
@@ -65,7 +66,7 @@ def _settle(
     enough = verdict.margin >= settings.identity.decide_margin
     fresh = tracker.t_s - track.probed_s >= c.PROBE_EVERY_S
     if reid != "off" and ready and may_probe and fresh and track.probe_rounds < c.PROBE_ROUNDS:
-        must = reid == "always" and track.probe_rounds == 0
+        must = (reid == "always" or any(p.unmet for p in tracker.free())) and track.probe_rounds == 0
         unsure = not enough and (not hidden or urgent)
         if must or unsure or (enough and hidden and track.probe_rounds == 0 and urgent):
             return True
@@ -156,6 +157,9 @@ def replace_owners(tracker: Tracker, settings: Settings) -> None:
             if still or (gone and dwell > person.seen_s and dwell > c.PLACE_DWELL_S):
                 if mine is not None:
                     mine.person = OTHER
+                if person.is_cast:
+                    track.person, track.guess, track.probe_rounds, person.unmet = "", OTHER, 0, True
+                    break
                 tracker.persons[person.name] = Person(person.name)
                 tracker.note(tracker.frame, "replaced", person.name, {"reason": "a picture" if still else "long gone"})
                 _name(tracker, track, person.name, "replaced", None)

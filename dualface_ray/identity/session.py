@@ -18,13 +18,14 @@ from dualface_ray.errors import ProtocolError
 from dualface_ray.frames import Answer, Ask, Detections, Faces, FrameFlag, StreamInfo
 from dualface_ray.identity import constants as c
 from dualface_ray.identity.assign import Assignment, assign
+from dualface_ray.identity.cast import Cast
 from dualface_ray.identity.knots import Frame, Knot
 from dualface_ray.identity.naming import decide, replace_owners
 from dualface_ray.identity.probing import Probe, probes_wanted, take_embedding
 from dualface_ray.identity.refine import between, spacing_wanted
 from dualface_ray.identity.resolve import resolve
 from dualface_ray.identity.shots import ShotCutter
-from dualface_ray.identity.sights import Sight
+from dualface_ray.identity.sights import Sight, sights_of
 from dualface_ray.identity.tracker import Tracker
 from dualface_ray.identity.tracks import PERSONS, FrameFact, IdentityEvent, TrackedFrame
 from dualface_ray.settings import Settings
@@ -95,10 +96,17 @@ class IdentitySession:
         info: of the stream.
         lookahead_frames: frame i is due at the latest when frame i + lookahead_frames has been taken.
         state: to go on from (``state`` of an earlier session of the same video).
+        cast: who A and B are, when this is a part of a video; None = the session decides.
     """
 
     def __init__(
-        self, settings: Settings, info: StreamInfo, lookahead_frames: int, state: IdentityState | None = None
+        self,
+        settings: Settings,
+        info: StreamInfo,
+        lookahead_frames: int,
+        state: IdentityState | None = None,
+        *,
+        cast: Cast | None = None,
     ) -> None:
         self.settings = settings
         self.tick_s = float(info.time_base)
@@ -112,6 +120,9 @@ class IdentitySession:
                 float(info.display_height_px),
                 same_face=settings.identity.embed_same_distance,
             )
+            if cast is not None:
+                tracker.persons = {role.name: role.person() for role in (cast.a, cast.b)}
+                tracker.strangers_seen = cast.strangers
             state = IdentityState(look, gap, tracker, ShotCutter(wait))
         self.state = state
         self._paths: dict[str, list[Knot]] = {}
@@ -259,7 +270,7 @@ class IdentitySession:
         if trial is not None and trial[0] == frame and s.tracker.shot_start <= s.tracker.frame:
             s.tracker.step(frame, t_s, trial[1], self.settings, trial[2])
         else:
-            s.tracker.step(frame, t_s, s.tracker.sights_of(frame, t_s, faces), self.settings)
+            s.tracker.step(frame, t_s, sights_of(frame, t_s, faces), self.settings)
         s.examined += 1
         self._reach(frame)
         return self._decide(may_probe=True)
@@ -311,7 +322,7 @@ class IdentitySession:
         if not s.tracker.tracks and not len(s.waiting[target]):
             return []
         t_s = self._time(target)
-        faces = s.tracker.sights_of(target, t_s, s.waiting[target])
+        faces = sights_of(target, t_s, s.waiting[target])
         tracks = s.tracker.live()
         trial = assign(tracks, faces, self.settings.identity.descriptor_scale)
         self._trial = target, faces, trial

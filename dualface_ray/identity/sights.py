@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dualface_ray.frames import F32
+from dualface_ray.frames import F32, Faces
 from dualface_ray.identity import constants as c
-from dualface_ray.identity.motion import Motion
+from dualface_ray.identity.motion import Motion, gap_widths
 from dualface_ray.identity.tracks import Box
 
 OTHER = "-"
@@ -41,6 +41,29 @@ class Sight:
     """Filtered velocity after this sight, px per second."""
     after_miss: bool = False
     """The track was looked for and not found since the sight before."""
+
+
+def sights_of(frame: int, t_s: float, faces: Faces) -> list[Sight]:
+    """The faces of a frame as plain numbers."""
+    boxes, scores = faces.boxes_px.tolist(), faces.scores.tolist()
+    looks = faces.descriptors
+    has_look = looks.ndim == 2 and looks.shape[0] == len(boxes) and looks.shape[1] > 0
+    sights = [
+        Sight(
+            frame,
+            t_s,
+            (box[0], box[1], box[2], box[3]),
+            score,
+            np.array(faces.landmarks_px[i], np.float32),
+            np.array(looks[i], np.float32) if has_look else None,
+        )
+        for i, (box, score) in enumerate(zip(boxes, scores, strict=True))
+        if box[2] - box[0] > 1.0 and box[3] - box[1] > 1.0 and all(map(math.isfinite, box))
+    ]
+    for i, sight in enumerate(sights):
+        nearest = min((gap_widths(sight.box, o.box) for j, o in enumerate(sights) if j != i), default=math.inf)
+        sight.clean, sight.clear = nearest > c.CLEAN_WIDTHS, nearest > c.CLEAR_WIDTHS
+    return sights
 
 
 def look_distance(a: F32 | None, b: F32 | None) -> float | None:

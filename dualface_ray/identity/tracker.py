@@ -12,9 +12,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from dualface_ray.frames import Faces
 from dualface_ray.identity import constants as c
 from dualface_ray.identity.assign import Assignment, assign
 from dualface_ray.identity.gallery import Person
@@ -67,28 +64,6 @@ class Tracker:
         """Tracks still followed: persons first, then undecided ones, then bystanders."""
         rank = {"A": 0, "B": 1, "": 2, OTHER: 3}
         return sorted((t for t in self.tracks if not t.closed), key=lambda t: (rank[t.person], t.track_id))
-
-    def sights_of(self, frame: int, t_s: float, faces: Faces) -> list[Sight]:
-        """The faces of a frame as plain numbers."""
-        boxes, scores = faces.boxes_px.tolist(), faces.scores.tolist()
-        looks = faces.descriptors
-        has_look = looks.ndim == 2 and looks.shape[0] == len(boxes) and looks.shape[1] > 0
-        sights = [
-            Sight(
-                frame,
-                t_s,
-                (box[0], box[1], box[2], box[3]),
-                score,
-                np.array(faces.landmarks_px[i], np.float32),
-                np.array(looks[i], np.float32) if has_look else None,
-            )
-            for i, (box, score) in enumerate(zip(boxes, scores, strict=True))
-            if box[2] - box[0] > 1.0 and box[3] - box[1] > 1.0 and all(map(math.isfinite, box))
-        ]
-        for i, sight in enumerate(sights):
-            nearest = min((gap_widths(sight.box, o.box) for j, o in enumerate(sights) if j != i), default=math.inf)
-            sight.clean, sight.clear = nearest > c.CLEAN_WIDTHS, nearest > c.CLEAR_WIDTHS
-        return sights
 
     def cut(self, frame: int, detail: dict[str, float | str]) -> None:
         """A new shot begins with this frame: motion means nothing any more, appearance does."""
@@ -164,6 +139,7 @@ class Tracker:
         if person.known and not person.present:
             self.note(face.frame, "entered", person.name, {"after_s": round(gone, 3)})
         person.known = person.present = True
+        person.unmet = False
         if 0 < gone < c.INTERPOLATE_S:
             person.seen_s += gone
         person.last_s, person.last_shot, person.left_over = face.t_s, track.shot, ""
