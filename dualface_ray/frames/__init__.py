@@ -13,17 +13,8 @@ from dualface_ray.frames.arena import Arena, ArenaHandle
 from dualface_ray.frames.chunks import ChunkAssembler, ChunkOrder
 from dualface_ray.frames.credit import CreditGate, ReleaseLedger, WaitingGate
 from dualface_ray.frames.cuts import CONFIRM_SPAN_S, CutCandidates, confirm_cut, distance
-from dualface_ray.frames.faces import (
-    DESCRIPTOR_SIZE,
-    EMBEDDING_SIZE,
-    F32,
-    Answer,
-    Ask,
-    Detections,
-    FaceCrop,
-    Faces,
-    frames_of,
-)
+from dualface_ray.frames.detections import Answer, Ask, Detections, frames_of
+from dualface_ray.frames.faces import DESCRIPTOR_SIZE, EMBEDDING_SIZE, F32, FaceCrop, Faces
 from dualface_ray.frames.generations import GenerationPage
 from dualface_ray.frames.pool import FramePool, Stamped
 from dualface_ray.frames.reader import PoolReader
@@ -32,6 +23,7 @@ from dualface_ray.frames.shm import SharedBlock, free_bytes, shm_directory
 from dualface_ray.frames.shm_named import sweep
 from dualface_ray.frames.signature import reference_signature, signature_grids
 from dualface_ray.frames.stream import Colour, PixelLayout, StreamInfo
+from dualface_ray.frames.table import FaceTable
 from dualface_ray.frames.ticket import (
     HISTOGRAM_BINS,
     SIGNATURE_BYTES,
@@ -66,6 +58,7 @@ __all__ = [
     "CutCandidates",
     "Detections",
     "FaceCrop",
+    "FaceTable",
     "Faces",
     "FrameChunk",
     "FrameFlag",
