@@ -111,7 +111,9 @@ def _task(index: int, source: Path, outputs: OutputPlan, settings: Settings) -> 
                 remedy="Use --overwrite to replace it, or another output folder.",
             )
     ring_bytes = settings.quota_frames(video.average_rate) * slot_stride_bytes(video)
-    return VideoTask(index, source, outputs, mark, frames_estimate=video.frame_count_estimate, ring_bytes=ring_bytes)
+    frames = video.frame_count_estimate
+    duration_s = float(frames / video.average_rate) if video.average_rate else 0.0
+    return VideoTask(index, source, outputs, mark, frames_estimate=frames, duration_s=duration_s, ring_bytes=ring_bytes)
 
 
 class Job:

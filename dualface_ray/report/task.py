@@ -42,6 +42,8 @@ class VideoTask:
     """SKIPPED when the same was done before, FAILED when the input cannot even be opened."""
     error: DualfaceError | None = None
     frames_estimate: int = 0
+    duration_s: float = 0.0
+    """About how long it is; 0 = unknown."""
     ring_bytes: int = 0
     """What its frames take in a pool at once."""
 
