@@ -17,17 +17,20 @@ if TYPE_CHECKING:
     from dualface_ray.errors import DualfaceError
     from dualface_ray.report import JobSnapshot
     from dualface_ray.settings import Settings, resolve
+    from dualface_ray.submission import Submission, submit
 
 __version__ = "0.1.0"
-__all__ = ["DualfaceError", "Job", "JobSnapshot", "Settings", "resolve", "run"]
+__all__ = ["DualfaceError", "Job", "JobSnapshot", "Settings", "Submission", "resolve", "run", "submit"]
 
 _HOMES = {
     "DualfaceError": "dualface_ray.errors",
     "Job": "dualface_ray.api",
     "JobSnapshot": "dualface_ray.report",
     "Settings": "dualface_ray.settings",
+    "Submission": "dualface_ray.submission",
     "resolve": "dualface_ray.settings",
     "run": "dualface_ray.api",
+    "submit": "dualface_ray.submission",
 }
 
 

@@ -73,10 +73,34 @@ class OutputExistsError(RequestError):
     code = "output_exists"
 
 
+class OutputBusyError(RequestError):
+    """Another job is writing to the same output folder."""
+
+    code = "output_busy"
+
+
+class AddressError(RequestError):
+    """An address (URL) that cannot be used: its protocol, a package that it needs, or its form."""
+
+    code = "address"
+
+
 class ProfileError(RequestError):
     """A hardware profile is unknown, unverified or does not match the machine."""
 
     code = "profile"
+
+
+class ClusterError(RequestError):
+    """A cluster cannot be reached, refuses the token or does not take the job; nothing was submitted."""
+
+    code = "cluster"
+
+
+class NoSuchJobError(RequestError):
+    """The cluster knows no job of that id."""
+
+    code = "no_such_job"
 
 
 # --- one video ----------------------------------------------------------------------------------------------------
@@ -200,6 +224,12 @@ class ActorError(DualfaceError):
     """A process of the system died or stopped making progress."""
 
     code = "actor"
+
+
+class ContactLostError(ActorError):
+    """A cluster does not answer any more; a job that was submitted goes on without us."""
+
+    code = "contact_lost"
 
 
 class StaleFrameError(ActorError):

@@ -95,6 +95,66 @@ def run(
 
 
 @app.command()
+def submit(
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="INPUT", help="As for run, as the cluster's machines know them.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results, likewise.")
+    ] = None,
+    config: _Config = None,
+    sets: _Sets = None,
+    layout: _LayoutOption = None,
+    overwrite: _Overwrite = False,
+    as_json: _Json = False,
+    quiet: _Quiet = False,
+    address: Annotated[
+        str | None, typer.Option("--address", metavar="URL", help="The dashboard; default: http://127.0.0.1:8265.")
+    ] = None,
+    no_follow: Annotated[bool, typer.Option("--no-follow", help="Only send it; do not show its log.")] = False,
+    working_dir: Annotated[
+        Path | None, typer.Option("--working-dir", metavar="DIR", help="Send this checkout along.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--id", metavar="NAME", help="The job's name on the cluster.")] = None,
+    follow: Annotated[str | None, typer.Option("--follow", metavar="ID", help="Follow a job that is there.")] = None,
+    stop: Annotated[str | None, typer.Option("--stop", metavar="ID", help="Stop a job that is there.")] = None,
+    status: Annotated[str | None, typer.Option("--status", metavar="ID", help="Say how a job stands.")] = None,
+) -> None:
+    """Run the job on a cluster, where it goes on when this terminal closes.
+
+    The exit code is that of run; 130 when it was stopped, or left running by Ctrl-C.
+
+    Exit code 2: the request was wrong, or the cluster does not take it; nothing was submitted.
+    """
+    from dualface_ray.cli.run import Request
+    from dualface_ray.cli.submit import SubmitRequest, run_submit
+
+    wanted = None
+    if inputs:
+        if output is None:
+            raise typer.BadParameter("name the folder of the results", param_hint="'--output' / '-o'")
+        wanted = Request(
+            inputs=tuple(inputs),
+            output=output,
+            config=config,
+            sets=tuple(sets or ()),
+            layout=layout.value if layout else None,
+            overwrite=overwrite,
+        )
+    request = SubmitRequest(
+        run=wanted,
+        address=address,
+        stay=not no_follow,
+        working_dir=working_dir,
+        name=name,
+        follow=follow,
+        stop=stop,
+        status=status,
+    )
+    _finish(guarded(lambda: run_submit(request, as_json=as_json, quiet=quiet), as_json=as_json))
+
+
+@app.command()
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of clip and results.")] = Path(
         "demo-out"
