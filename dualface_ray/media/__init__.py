@@ -8,12 +8,22 @@ Knows containers, codecs and atomic output as ports and rules; may not know the 
 
 from __future__ import annotations
 
+from dualface_ray.media.address import (
+    address_parts,
+    is_address,
+    join_address,
+    local_path,
+    scheme_of,
+    shown_address,
+)
 from dualface_ray.media.atomic import AtomicFile, remove_parts, write_atomic
 from dualface_ray.media.audio import AudioPlan, plan_audio
 from dualface_ray.media.colour import settled_colour
 from dualface_ray.media.disk import free_bytes, is_disk_full, output_error, require_free
+from dualface_ray.media.filelock import FileLock
 from dualface_ray.media.files import check_input
 from dualface_ray.media.hdr import HDR_TRANSFERS, sdr_signal
+from dualface_ray.media.lock import Holder, OutputLock, busy, writing_in
 from dualface_ray.media.naming import OutputPlan, plan_outputs
 from dualface_ray.media.ports import (
     Canvas,
@@ -51,17 +61,25 @@ __all__ = [
     "DecodedFrame",
     "EncodeSession",
     "EncodeSpec",
+    "FileLock",
     "FrameRange",
+    "Holder",
+    "OutputLock",
     "OutputPlan",
     "Packet",
     "Slot",
     "Span",
     "Workspace",
+    "address_parts",
     "bridge_piece",
     "bridge_range",
+    "busy",
     "check_input",
     "free_bytes",
+    "is_address",
     "is_disk_full",
+    "join_address",
+    "local_path",
     "output_error",
     "plan_audio",
     "plan_outputs",
@@ -71,9 +89,12 @@ __all__ = [
     "remove_parts",
     "remove_workspace",
     "require_free",
+    "scheme_of",
     "sdr_signal",
     "segment_path",
     "settled_colour",
+    "shown_address",
     "span_piece",
     "write_atomic",
+    "writing_in",
 ]

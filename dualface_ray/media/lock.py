@@ -1,0 +1,222 @@
+"""OutputLock: two jobs never write to one folder, and a dead job's lock is in nobody's way.
+
+    driver    holds the hidden file .dualface.lock of every output folder: flock + who + a time stamp renewed all along
+    encoders  hold the folder itself, shared, while they write: a new job waits until those of a dead one have ended
+
+On one machine the kernel answers who lives. Between machines flock may not cross (NFS, some cluster file systems), so a
+lock that another machine left is watched: if its time stamp stands still for ``STALE_S``, it is taken over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dualface_ray.errors import OutputBusyError
+from dualface_ray.media.disk import output_error
+from dualface_ray.media.filelock import FileLock, try_flock
+
+LOCK_NAME = ".dualface.lock"
+BEAT_S = 4.0
+STALE_S = 20.0
+"""A holder elsewhere that misses five beats is dead (or cut off, and then sees that it has lost the lock)."""
+WRITERS_TIMEOUT_S = 45.0
+"""How long encoders of a dead job may take to end; Ray ends them within seconds."""
+_LOOK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lock, as written into it."""
+
+    host: str
+    boot: str
+    """Of the machine's running kernel; containers of one machine share it."""
+    pid: int
+    since: str
+
+    @staticmethod
+    def here() -> Holder:
+        """This process."""
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        return Holder(socket.gethostname(), _boot(), os.getpid(), since)
+
+    @staticmethod
+    def parse(content: bytes) -> Holder | None:
+        """Read one; None for anything else."""
+        try:
+            record = json.loads(content)
+            return Holder(str(record["host"]), str(record["boot"]), int(record["pid"]), str(record["since"]))
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    def to_json(self) -> bytes:
+        """As ``parse`` reads it."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether the kernel that runs here also ran the holder, in this start of the machine."""
+        return bool(self.boot) and self.boot == _boot()
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return f"process {self.pid} on {self.host}, since {self.since}"
+
+
+class OutputLock:
+    """Holds a job's output folders from ``take`` to ``release``, or until its process dies.
+
+    Args:
+        folders: every folder that gets files; made when they are missing.
+    """
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self._locks = [FileLock(folder / LOCK_NAME) for folder in sorted(set(folders))]
+        self._doubtful: list[FileLock] = []
+        """Taken, but perhaps another machine's."""
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.lost = ""
+        """Set when another job has taken a folder over, as it may when this machine was cut off: then stop."""
+
+    def take(self) -> None:
+        """Take all of them, or none.
+
+        Raises:
+            OutputBusyError: another job holds one, or encoders of a dead one do not end.
+            OutputError: a folder cannot be made or written.
+        """
+        try:
+            self._doubtful = [lock for lock in self._locks if self._take_one(lock)]
+            self._watch(self._doubtful)
+            self._doubtful = []
+            for lock in self._locks:
+                lock.write(Holder.here().to_json())
+                _await_writers(lock.path.parent)
+        except BaseException:
+            self.release()
+            raise
+        self._thread = threading.Thread(target=self._beat, name="output-lock", daemon=True)
+        self._thread.start()
+
+    def release(self) -> None:
+        """Let go and remove the lock files. Harmless when called twice."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        for lock in self._locks:
+            lock.release(remove=not self.lost and lock not in self._doubtful)
+
+    def _take_one(self, lock: FileLock) -> bool:
+        """True = the kernel does not know whether its last holder lives."""
+        folder = lock.path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not lock.take():
+                raise busy(str(folder), _holder(lock.path))
+        except OSError as error:
+            raise output_error(error, lock.path) from error
+        before = Holder.parse(lock.read())
+        return before is not None and not (lock.enforced and before.on_this_machine)
+
+    def _watch(self, doubtful: list[FileLock]) -> None:
+        """Wait long enough to see a living holder's beat."""
+        seen = {lock.path: _stamp(lock.path) for lock in doubtful}
+        deadline_s = time.monotonic() + STALE_S
+        while seen and time.monotonic() < deadline_s:
+            time.sleep(_LOOK_S)
+            for path, stamp in seen.items():
+                if _stamp(path) != stamp:
+                    raise busy(str(path.parent), _holder(path))
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT_S):
+            for lock in self._locks:
+                with contextlib.suppress(OSError):  # a disk that does not answer now may do so at the next beat
+                    if not lock.touch():
+                        self.lost = f"{lock.path.parent}: another job has taken this folder over"
+                        return
+
+
+@contextlib.contextmanager
+def writing_in(folder: Path) -> Iterator[None]:
+    """Held by a process while it writes results to a folder; makes the folder when it is missing.
+
+    Where the file system knows no locks on folders (NFS), it does nothing.
+
+    Raises:
+        OutputError: the folder cannot be made or opened.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise output_error(error, folder) from error
+    try:
+        for _ in range(20):  # a new job looks for an instant whether anybody writes here
+            if try_flock(descriptor, shared=True) is not False:
+                break
+            time.sleep(0.1)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def busy(folder: str, holder: Holder | None) -> OutputBusyError:
+    """The error of a folder that another job holds."""
+    who = holder.text if holder is not None else "it does not say which"
+    return OutputBusyError(
+        f"another job writes to this folder ({who})",
+        where=folder,
+        remedy="Wait for its end or stop it, or name another folder with -o.",
+    )
+
+
+def _await_writers(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        deadline_s = time.monotonic() + WRITERS_TIMEOUT_S
+        while try_flock(descriptor) is False:
+            if time.monotonic() > deadline_s:
+                raise OutputBusyError(
+                    "processes of a job that is gone still write to this folder",
+                    where=str(folder),
+                    remedy="Find and end them (`fuser` shows who has the folder open), or name another folder with -o.",
+                )
+            time.sleep(0.1)
+    finally:
+        os.close(descriptor)
+
+
+def _holder(path: Path) -> Holder | None:
+    try:
+        return Holder.parse(path.read_bytes()[:4096])
+    except OSError:
+        return None
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Inode and time of change; opened anew each time, which makes NFS ask the server."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+    except OSError:
+        return 0, 0
+    return status.st_ino, status.st_mtime_ns
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
