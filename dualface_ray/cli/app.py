@@ -207,11 +207,34 @@ def inspect_command(
 
 
 @app.command()
-def probe(as_json: _Json = False) -> None:
-    """Say what this machine has: cores, memory, shared memory, cards."""
-    from dualface_ray.cli.machine import probe_machine
+def probe(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="[NAME]", help="Profile to hold it against; default: the card's.", show_default=False),
+    ] = "",
+    verify: Annotated[bool, typer.Option("--verify", help="Compare with the profile, figure by figure.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write a static profile (YAML).")
+    ] = None,
+    input_folder: Annotated[
+        Path | None, typer.Option("--input", metavar="DIR", help="Also measure how fast this folder reads.")
+    ] = None,
+    scratch: Annotated[
+        Path | None, typer.Option("--scratch", metavar="DIR", help="The same; may get a file of its own for it.")
+    ] = None,
+    card: Annotated[
+        int | None, typer.Option("--card", metavar="N", help="Only this card, as nvidia-smi counts.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Say what this machine has: cores, memory, disks, cards, engines, codecs, encoder sessions.
 
-    _finish(guarded(lambda: probe_machine(as_json=as_json), as_json=as_json))
+    Exit code 1: with --verify, a figure of the profile differs or could not be found out.
+    """
+    from dualface_ray.cli.machine import ProbeRequest, probe_machine
+
+    request = ProbeRequest(name, verify, input_folder, scratch, output, card)
+    _finish(guarded(lambda: probe_machine(request, as_json=as_json), as_json=as_json))
 
 
 @app.command()

@@ -1,41 +1,217 @@
-"""``dualface probe``: what this machine has."""
+"""``dualface probe``: what this machine has, compared with a profile or written as one. Nothing else probes."""
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import platform
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from dualface_ray.cli.text import shown, size
-from dualface_ray.hardware import cores, gpus, memory, shared_memory
+from dualface_ray.cli.machine_text import card_lines, disk_line, library_lines, machine_lines, row_lines
+from dualface_ray.cli.text import shown
+from dualface_ray.errors import ProfileError, RequestError
+from dualface_ray.hardware import (
+    CardFacts,
+    CardProbe,
+    DiskFacts,
+    DriverFacts,
+    LibraryFacts,
+    Profile,
+    Row,
+    compare,
+    compare_cpu,
+    confirmed,
+    cores,
+    load_profile,
+    measured_cpu_profile,
+    measured_profile,
+    memory,
+    plain,
+    probe_card,
+    probe_disk,
+    probe_driver,
+    probe_libraries,
+    profile_for,
+    profile_text,
+    read_profile,
+    shared_memory,
+    visible,
+)
+from dualface_ray.media import write_atomic
 
 
-def probe_machine(*, as_json: bool = False) -> int:
-    """Print cores, memory, shared memory and cards; returns 0."""
-    cards, main, shm = gpus(), memory(), shared_memory()
+@dataclass(frozen=True, slots=True)
+class ProbeRequest:
+    """What the command line asked for."""
+
+    name: str = ""
+    """Profile to compare with or to take figures from; empty = the card's own."""
+    verify: bool = False
+    input: Path | None = None
+    scratch: Path | None = None
+    output: Path | None = None
+    card: int | None = None
+
+
+@dataclass(slots=True)
+class _Found:
+    """All that came out, as it comes."""
+
+    driver: DriverFacts
+    cards: list[tuple[CardProbe, Profile | None]] = field(default_factory=list)
+    libraries: LibraryFacts | None = None
+    disks: dict[str, DiskFacts] = field(default_factory=dict)
+    rows: tuple[Row, ...] = ()
+    written: str = ""
+
+
+def probe_machine(request: ProbeRequest, *, as_json: bool = False) -> int:
+    """Print what was found; write a profile and compare with one where asked.
+
+    Returns:
+        0, or 1 when a figure of the profile differs or could not be confirmed.
+
+    Raises:
+        RequestError: the request cannot be carried out; nothing was probed then.
+    """
+    base = load_profile(request.name) if request.name else None
+    if request.output is not None:
+        _check_output(request.output)
+    found = _Found(probe_driver())
+    show = _silent if as_json else _print
+    show(machine_lines(found.driver))
+    _probe(request, base, found, show)
+    if request.verify or request.output is not None:
+        _conclude(request, base, found)
     if as_json:
-        facts = {
-            "system": platform.platform(),
-            "python": platform.python_version(),
-            "cores": cores(),
-            "memory": dataclasses.asdict(main) if main else None,
-            "shared_memory": dataclasses.asdict(shm) if shm else None,
-            "gpus": [dataclasses.asdict(card) for card in cards],
-        }
-        sys.stdout.write(json.dumps(facts) + "\n")
-        return 0
-    lines = [
-        ("system", f"{platform.platform()}, Python {platform.python_version()}"),
-        ("cores", f"{cores()} usable by this process"),
-        ("memory", f"{size(main.total_bytes)}, {size(main.free_bytes)} available" if main else "unknown"),
-        ("shm", f"{size(shm.total_bytes)}, {size(shm.free_bytes)} free" if shm else "missing"),
-    ]
-    lines += [
-        (f"gpu {card.index}", f"{card.name}, {size(card.memory_bytes)}, driver {card.driver}, {card.uuid}")
-        for card in cards
-    ]
-    if not cards:
-        lines.append(("gpu", "none that NVML sees"))
-    sys.stdout.writelines(f"{name:<8}{shown(text)}\n" for name, text in lines)
-    return 0
+        sys.stdout.write(json.dumps(_document(found, request)) + "\n")
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in row_lines(found.rows))
+        if found.written:
+            _print([("profile", f"written to {found.written}")])
+    return 1 if request.verify and not confirmed(found.rows) else 0
+
+
+def _probe(request: ProbeRequest, base: Profile | None, found: _Found, show: Any) -> None:
+    cards = visible(found.driver.cards)
+    for card in _chosen(cards, request):
+        profile = base or profile_for(card.name)
+        version = found.driver.driver if isinstance(found.driver.driver, str) else ""
+        machine_wide = profile is None or profile.encode.cap_scope == "machine"
+        one = probe_card(
+            card,
+            profile,
+            verify=request.verify,
+            count_sessions=True,
+            driver=version,
+            others=found.driver.cards if machine_wide else (),
+        )
+        found.cards.append((one, profile))
+        show(card_lines(one, profile))
+    if cards:
+        found.libraries = probe_libraries()
+        show(library_lines(found.libraries))
+    for name, folder in (("input", request.input), ("scratch", request.scratch)):
+        if folder is not None:
+            found.disks[name] = probe_disk(folder, scratch=name == "scratch")
+            show([(name, disk_line(found.disks[name]))])
+
+
+def _chosen(cards: Sequence[CardFacts], request: ProbeRequest) -> list[CardFacts]:
+    """The first card of each kind, or the one that was asked for.
+
+    Raises:
+        RequestError: there is no such card, or there are several kinds and one profile is to be made.
+    """
+    if request.card is not None:
+        picked = [card for card in cards if card.index == request.card]
+        if not picked:
+            have = ", ".join(str(card.index) for card in cards) or "none"
+            raise RequestError(f"there is no card {request.card}", where="--card", remedy=f"Visible are: {have}.")
+        return picked
+    kinds: dict[str, CardFacts] = {}
+    for card in cards:
+        kinds.setdefault(card.name, card)
+    if len(kinds) > 1 and (request.verify or request.output is not None):
+        raise RequestError(
+            f"there are several kinds of card: {', '.join(kinds)}",
+            where="dualface probe",
+            remedy="Choose one with --card N, the number that nvidia-smi shows.",
+        )
+    return list(kinds.values())
+
+
+def _conclude(request: ProbeRequest, base: Profile | None, found: _Found) -> None:
+    """Compare, and write the profile."""
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    made: Profile
+    if base is not None and base.kind == "cpu":
+        found.rows = compare_cpu(base, cores(), len(found.driver.cards))
+        made = measured_cpu_profile(base, cores(), today, verified=request.verify and confirmed(found.rows))
+    elif not found.cards:
+        why = found.driver.error or "none is visible"
+        remedy = "Run `dualface doctor`, or name the profile `cpu` for a machine that has none."
+        raise ProfileError(f"no card can be probed ({why})", where="dualface probe", remedy=remedy)
+    else:
+        probe, profile = found.cards[0]
+        if request.verify:
+            if profile is None:
+                remedy = "Write one with `dualface probe --output FILE.yaml`, or name one to compare with."
+                raise ProfileError("there is no profile for this card", where=probe.card.name, remedy=remedy)
+            found.rows = compare(profile, probe, found.driver)
+        verified = request.verify and confirmed(found.rows)
+        made = measured_profile(profile, probe, found.driver, today, verified=verified)
+    if request.output is not None:
+        text = profile_text(made, f"Written by `dualface probe` on {platform.node()}, {today.isoformat()}.")
+        write_atomic(request.output, text.encode())
+        found.written = str(request.output)
+        read_profile(request.output)
+
+
+def _check_output(path: Path) -> None:
+    """Refuse before anything is probed.
+
+    Raises:
+        RequestError: the name is no profile's, or something else lies there.
+    """
+    if path.suffix not in (".yaml", ".yml"):
+        raise RequestError("a profile's name ends with .yaml", where=str(path))
+    if "site-packages" in path.absolute().parts:
+        remedy = "Write a copy elsewhere and name it in lane.profile."
+        raise RequestError("profiles of an installed package are not changed", where=str(path), remedy=remedy)
+    if path.exists():
+        read_profile(path)  # whatever else lies there is not replaced
+
+
+def _document(found: _Found, request: ProbeRequest) -> dict[str, Any]:
+    main, shm = memory(), shared_memory()
+    document: dict[str, Any] = {
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "cores": cores(),
+        "memory": dataclasses.asdict(main) if main else None,
+        "shared_memory": dataclasses.asdict(shm) if shm else None,
+        "driver": plain(found.driver),
+        "cards": [{**plain(one), "profile": profile.name if profile else None} for one, profile in found.cards],
+        "libraries": plain(found.libraries),
+        "disks": plain(found.disks),
+    }
+    if request.verify:
+        document["verify"] = {"confirmed": confirmed(found.rows), "rows": plain(found.rows)}
+    if found.written:
+        document["written"] = found.written
+    return document
+
+
+def _print(lines: Sequence[tuple[str, str]]) -> None:
+    sys.stdout.writelines(f"{name:<12}{shown(text)}\n" for name, text in lines)
+    sys.stdout.flush()
+
+
+def _silent(lines: object) -> None:
+    """In JSON mode everything comes at once, at the end."""

@@ -169,14 +169,32 @@ def read_profile(path: Path) -> Profile:
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Profile.model_validate_json(_as_json(document))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ProfileError(f"cannot be read: {error}", where=str(path)) from error
+    return parse_profile(document, where=str(path))
+
+
+def parse_profile(document: object, *, where: str) -> Profile:
+    """A profile from what YAML or a probe gave.
+
+    Args:
+        document: plain lists, objects and scalars.
+        where: for the message of an error.
+
+    Raises:
+        ProfileError: it is no valid profile.
+    """
+    try:
+        return Profile.model_validate_json(_as_json(document))
+    except RecursionError:
+        raise ProfileError("not a valid profile: nested too deeply", where=where) from None
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         what = f"not a valid profile: {key or 'document'}: {first['msg']}"
-        raise ProfileError(what, where=str(path), remedy="Compare it with configs/profiles/l4.yaml.") from None
+        raise ProfileError(what, where=where, remedy="Compare it with configs/profiles/l4.yaml.") from None
+    except ValueError as error:  # a YAML document that contains itself
+        raise ProfileError(f"not a valid profile: {error}", where=where) from None
 
 
 def profile_names() -> tuple[str, ...]:
