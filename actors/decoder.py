@@ -204,7 +204,7 @@ class DecoderActor:
 
     def __init__(self, plan: LanePlan, settings: Settings) -> None:
         self._plan = plan
-        self._settings = settings
+        self._settings = plan.adapted(settings)
         self._service: DecodeService | None = None
         self._outbox = Outbox("inference")
 
@@ -212,7 +212,7 @@ class DecoderActor:
         """Allocate the pool; typed errors reach the lane (a failing constructor would only say that it failed)."""
         limit_library_threads(self._plan.threads.decode)
         self._service = DecodeService(
-            load_backend(self._plan.backend),
+            load_backend(self._plan.backend, self._plan.device_plan("decoder")),
             self._settings,
             pool_bytes=self._plan.pool_bytes,
             pool_slots=self._plan.pool_slots,

@@ -159,7 +159,7 @@ class EncoderActor:
 
     def __init__(self, plan: LanePlan, settings: Settings) -> None:
         self._plan = plan
-        self._settings = settings
+        self._settings = plan.adapted(settings)
         self._service: EncodeService | None = None
         self._to_decoder = Outbox("decoder")
         self._to_inference = Outbox("inference")
@@ -167,7 +167,7 @@ class EncoderActor:
     def prepare(self) -> None:
         """Set the process up; typed errors reach the lane."""
         limit_library_threads(self._plan.threads.compose)
-        backend = load_backend(self._plan.backend)
+        backend = load_backend(self._plan.backend, self._plan.device_plan("encoder"))
         self._service = EncodeService(
             backend, self._settings, encode_threads=self._plan.threads.encode, discard=self._plan.discard
         )

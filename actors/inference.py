@@ -278,14 +278,14 @@ class InferenceActor:
 
     def __init__(self, plan: LanePlan, settings: Settings) -> None:
         self._plan = plan
-        self._settings = settings
+        self._settings = plan.adapted(settings)
         self._service: InferenceService | None = None
         self._outbox = Outbox("encoder")
 
     def prepare(self) -> None:
         """Load the detector; typed errors reach the lane."""
         limit_library_threads(1)
-        backend = load_backend(self._plan.backend)
+        backend = load_backend(self._plan.backend, self._plan.device_plan("inference"))
         threads = self._plan.threads.infer
         self._service = InferenceService(backend, self._settings, threads=threads, streams=self._plan.streams)
 

@@ -7,14 +7,17 @@ snapshot, profiles ─► candidates ─► best first, spread over machines ─
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from actors.candidates import Candidates, find_candidates
+from actors.memory import CardOf, Memory, Need, card_of, first_memory, needs_of
 from actors.slots import NVDEC, NVENC, Slot, Stock
 from actors.snapshot import NODE_ID_LABEL, ClusterSnapshot, NodeSnapshot, snapshot_of
-from dualface_ray.errors import PlacementError
+from dualface_ray.backends import DevicePlan
+from dualface_ray.errors import PlacementError, VramBudgetError
 from dualface_ray.hardware import Profile, ThreadBudget, load_profile, thread_budget
+from dualface_ray.media import VideoNeeds
 from dualface_ray.settings import Settings
 
 __all__ = ["ClusterSnapshot", "Decision", "LanePlan", "NodeSnapshot", "decide", "plan_lanes", "snapshot_of"]
@@ -58,6 +61,8 @@ class LanePlan:
     """What the lane is started with again when its device memory did not suffice; None = nothing smaller is planned."""
     notes: tuple[str, ...] = ()
     """What is less than the first plan promised; it goes into the reports of the videos (degradations)."""
+    memory: Memory | None = None
+    """Of the card, added up; None on a CPU."""
 
     @property
     def bundle(self) -> dict[str, float]:
@@ -70,6 +75,18 @@ class LanePlan:
         if self.nvenc_sessions:
             bundle[NVENC] = float(self.nvenc_sessions)
         return bundle
+
+    def device_plan(self, role: str) -> DevicePlan:
+        """What the plan tells the backend in a process of this lane.
+
+        Args:
+            role: ``decoder``, ``inference`` or ``encoder``.
+        """
+        return self.memory.device_plan(role, self.encoder, self.nvenc_sessions) if self.memory else DevicePlan()
+
+    def adapted(self, settings: Settings) -> Settings:
+        """The job's settings as this lane works with them: a small card may get a smaller batch or look-ahead."""
+        return self.memory.adapted(settings) if self.memory else settings
 
     @property
     def label_selector(self) -> list[dict[str, str]] | None:
@@ -97,10 +114,16 @@ class Decision:
 
     lanes: tuple[LanePlan, ...]
     idle: tuple[str, ...] = ()
+    error: VramBudgetError | None = None
+    """Why a card cannot hold even one of the videos; None = each that was chosen can."""
 
 
 def plan_lanes(
-    settings: Settings, snapshot: ClusterSnapshot, ring_bytes: Sequence[int], profiles: Profiles = load_profile
+    settings: Settings,
+    snapshot: ClusterSnapshot,
+    ring_bytes: Sequence[Need],
+    profiles: Profiles = load_profile,
+    cards: CardOf = card_of,
 ) -> list[LanePlan]:
     """Decide the lanes of a job.
 
@@ -110,10 +133,12 @@ def plan_lanes(
     Args:
         settings: of the job.
         snapshot: what the cluster declares.
-        ring_bytes: for each video, what its frames take in a pool.
+        ring_bytes: for each video, what it takes (a plain number: the bytes of its frames in any pool).
         profiles: static profiles by name.
+        cards: memory of a node's cards.
 
     Raises:
+        VramBudgetError: no card holds even one of the videos; with every item of the sum.
         PlacementError: the settings ask for a device, cores or sessions that the cluster does not declare; the message
             names the resource, who declares it, and how to.
         ProfileError: a node names a profile that does not exist or that nobody has verified.
@@ -121,35 +146,38 @@ def plan_lanes(
     if not ring_bytes:
         return []
     candidates = find_candidates(settings, snapshot, profiles)
-    count, cards = settings.lane.count, snapshot.total("GPU")
-    if candidates.backend == "cuda" and settings.lane.join_cpu == "none" and count > cards:
+    count, gpus = settings.lane.count, snapshot.total("GPU")
+    if candidates.backend == "cuda" and settings.lane.join_cpu == "none" and count > gpus:
         raise PlacementError(
-            f"{count} lanes but {cards:g} GPUs", where="lane.count", remedy="Ask for fewer lanes, or set lane.join_cpu."
+            f"{count} lanes but {gpus:g} GPUs", where="lane.count", remedy="Ask for fewer lanes, or set lane.join_cpu."
         )
-    whole = decide(settings, snapshot.idle(), ring_bytes, profiles).lanes
+    decision = decide(settings, snapshot.idle(), ring_bytes, profiles, cards=cards)
+    whole = decision.lanes
     if not whole or (candidates.backend == "cpu" and len(whole) < min(count, len(ring_bytes))):
-        raise candidates.nothing_fits()
-    return list(decide(settings, snapshot, ring_bytes, profiles).lanes or whole)
+        raise decision.error or candidates.nothing_fits()
+    return list(decide(settings, snapshot, ring_bytes, profiles, cards=cards).lanes or whole)
 
 
 def decide(
     settings: Settings,
     snapshot: ClusterSnapshot,
-    ring_bytes: Sequence[int],
+    ring_bytes: Sequence[Need],
     profiles: Profiles = load_profile,
     *,
     first_number: int = 0,
     at_most: int | None = None,
+    cards: CardOf = card_of,
 ) -> Decision:
     """The lanes that can start in what nobody has reserved; none at all is no error here.
 
     Args:
         settings: of the job.
         snapshot: what the cluster declares and what of it is taken.
-        ring_bytes: for each video that waits, what its frames take in a pool.
+        ring_bytes: for each video that waits, what it takes (a plain number: the bytes of its frames in any pool).
         profiles: static profiles by name.
         first_number: of the lane ids.
         at_most: lanes, besides ``lane.count`` and the number of videos.
+        cards: memory of a node's cards.
     """
     videos = len(ring_bytes)
     candidates = find_candidates(settings, snapshot, profiles)
@@ -168,8 +196,17 @@ def decide(
             chosen.append(slot)
     _share_cores(settings, chosen, candidates)
     stock.deal(chosen, videos)
-    plans = [_plan(settings, slot, first_number + number, ring_bytes) for number, slot in enumerate(chosen)]
-    return Decision(tuple(plans), tuple(dict.fromkeys(idle)))
+    needs = needs_of(ring_bytes)
+    plans: list[LanePlan] = []
+    error: VramBudgetError | None = None
+    for slot in chosen:
+        plan = _planned(settings, slot, f"lane-{first_number + len(plans)}", needs, cards)
+        if isinstance(plan, LanePlan):
+            plans.append(plan)
+        else:
+            error = error or plan
+            idle.append(f"{slot.node.name}: one {_what(slot)} stays out: {plan.what}")
+    return Decision(tuple(plans), tuple(dict.fromkeys(idle)), error)
 
 
 def _preferred(slots: Sequence[Slot]) -> list[Slot]:
@@ -205,25 +242,20 @@ def _share_cores(settings: Settings, chosen: Sequence[Slot], candidates: Candida
                     slot.most_streams = min(slot.most_streams, slot.cores)
 
 
-def _plan(settings: Settings, slot: Slot, number: int, ring_bytes: Sequence[int]) -> LanePlan:
-    streams = slot.streams
-    decoders = min(streams, slot.profile.lane.decoders.value if slot.gpu and slot.profile else 1)
-    each = -(-streams // decoders)
-    pool_bytes = max(1, sum(sorted(ring_bytes, reverse=True)[:each]))
+def _plan(settings: Settings, slot: Slot, lane_id: str, streams: int, ring_bytes: Sequence[int]) -> LanePlan:
+    """A lane as its slot says, with a pool for the largest videos that it may hold at once."""
+    pool_bytes = max(1, sum(sorted(ring_bytes, reverse=True)[:streams]))
     if settings.lane.pool_budget_bytes:
-        pool_bytes = min(pool_bytes, settings.lane.pool_budget_bytes // decoders)
-    elif slot.gpu and slot.profile is not None:
-        pool_bytes = min(pool_bytes, int(slot.profile.vram_bytes.value * settings.lane.vram_share / decoders))
+        pool_bytes = min(pool_bytes, settings.lane.pool_budget_bytes)
     return LanePlan(
-        lane_id=f"lane-{number}",
+        lane_id=lane_id,
         backend="cuda" if slot.gpu else "cpu",
         cores=slot.cores,
         gpus=1 if slot.gpu else 0,
         streams=streams,
         threads=thread_budget(slot.cores, streams),
         pool_bytes=pool_bytes,
-        pool_slots=each * settings.quota_frames(Fraction(settings.input.max_fps)),
-        decoders=decoders,
+        pool_slots=streams * settings.quota_frames(Fraction(settings.input.max_fps)),
         node_id=slot.node.node_id,
         machine=slot.node.machine,
         profile=slot.profile.name if slot.profile else "",
@@ -231,6 +263,36 @@ def _plan(settings: Settings, slot: Slot, number: int, ring_bytes: Sequence[int]
         nvdec_sessions=streams * slot.decoder_sessions,
         nvenc_sessions=streams * slot.encoder_sessions,
         speed=slot.speed if slot.gpu else slot.speed * slot.cores,
+    )
+
+
+def _planned(
+    settings: Settings, slot: Slot, lane_id: str, needs: Sequence[VideoNeeds], cards: CardOf
+) -> LanePlan | VramBudgetError:
+    """The lane of a slot, the largest that its card can hold; or why the card holds none of the videos."""
+    if not slot.gpu:
+        return _plan(settings, slot, lane_id, slot.streams, [need.host_bytes for need in needs])
+    decoders = slot.profile.lane.decoders.value if slot.profile else 1
+    try:
+        memory = first_memory(settings, needs, cards(slot.node, slot.profile), streams=slot.streams, decoders=decoders)
+    except VramBudgetError as error:
+        return error
+    return _on_card(settings, slot, lane_id, memory)
+
+
+def _on_card(settings: Settings, slot: Slot, lane_id: str, memory: Memory) -> LanePlan:
+    """A lane within this memory, with the ever smaller ones that it may be started again with."""
+    shape, smaller = memory.plan.shape, memory.smaller()
+    each = -(-shape.streams // shape.decoders)
+    return replace(
+        _plan(settings, slot, lane_id, shape.streams, []),
+        pool_bytes=shape.arena_bytes,
+        pool_slots=each * settings.quota_frames(Fraction(settings.input.max_fps)),
+        decoders=shape.decoders,
+        encoders=shape.encoders,
+        memory=memory,
+        notes=memory.notes,
+        smaller=None if smaller is None else _on_card(settings, slot, lane_id, smaller),
     )
 
 

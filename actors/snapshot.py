@@ -10,6 +10,8 @@ PROFILE_LABEL = "dualface-profile"
 """Node label: name of the static profile of the node's cards (``ray start --labels``)."""
 DRIVER_LABEL = "dualface-driver"
 """Node label: version of the card's driver, on which the session cap of a GeForce depends."""
+CARD_BYTES_LABEL = "dualface-card-bytes"
+"""Node label: memory of its smallest card in bytes, for nodes without a profile."""
 MACHINE_LABEL = "dualface-machine"
 """Node label: name of the machine, where several Ray nodes (pods) share one and so share its session cap."""
 NODE_ID_LABEL = "ray.io/node-id"
@@ -29,6 +31,12 @@ class NodeSnapshot:
     host: str = ""
     draining: bool = False
     """It is about to leave: nothing new starts there."""
+
+    @property
+    def card_bytes(self) -> int:
+        """Memory of its smallest card by its label; 0 = not said."""
+        text = self.labels.get(CARD_BYTES_LABEL, "")
+        return int(text) if text.isdigit() else 0
 
     @property
     def machine(self) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from dualface_ray.backends import video_needs
 from dualface_ray.backends.pyav import probe
 from dualface_ray.errors import ActorError, DualfaceError, OutputExistsError, RequestError
-from dualface_ray.frames import slot_stride_bytes
 from dualface_ray.hardware import cores
 from dualface_ray.media import OutputPlan, check_input, plan_outputs, remove_partials
 from dualface_ray.models import ensure
@@ -88,7 +88,7 @@ def _task(index: int, source: Path, outputs: OutputPlan, settings: Settings) -> 
     """Decide one input's state before the run: to do, done already, or not to be opened at all."""
     try:
         check_input(source, allow_symlinks=settings.input.allow_symlinks)
-        video = probe(source, settings).video
+        found = probe(source, settings)
         mark = fingerprint(source, settings)
     except DualfaceError as error:
         return VideoTask(index, source, outputs, state=VideoState.FAILED, error=error)
@@ -110,7 +110,7 @@ def _task(index: int, source: Path, outputs: OutputPlan, settings: Settings) -> 
                 where=str(foreign[0]),
                 remedy="Use --overwrite to replace it, or another output folder.",
             )
-    ring_bytes = settings.quota_frames(video.average_rate) * slot_stride_bytes(video)
+    video, ring_bytes = found.video, video_needs(found, settings)
     frames = video.frame_count_estimate
     duration_s = float(frames / video.average_rate) if video.average_rate else 0.0
     return VideoTask(index, source, outputs, mark, frames_estimate=frames, duration_s=duration_s, ring_bytes=ring_bytes)

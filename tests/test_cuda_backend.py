@@ -6,20 +6,20 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dualface_ray.backends import load_backend
+from dualface_ray.backends import LaneShape, StreamShape, choose_plan, load_backend, next_smaller
 from dualface_ray.backends.cpu.encode import CpuEncodeSession
-from dualface_ray.backends.cuda import LaneShape, choose_plan, plan_lane
 from dualface_ray.backends.cuda.arena import pack_token, unpack_token
 from dualface_ray.backends.cuda.gate import SessionGate, lacks_encoder
 from dualface_ray.backends.cuda.hostenc import HostEncodeSession
 from dualface_ray.backends.cuda.nvenc import NvencSession, parameters
-from dualface_ray.backends.cuda.plan import MIB, fallbacks
+from dualface_ray.backends.cuda.plan import MIB, add_up
 from dualface_ray.errors import (
     DeviceError,
     EncodeError,
@@ -30,7 +30,8 @@ from dualface_ray.media import EncodeSpec
 from dualface_ray.settings import Settings
 
 GIB = 1024 * MIB
-HD = LaneShape(streams=16, quota_frames=86, picture_bytes=1920 * 1080 * 3 // 2, batch=64)
+PICTURE = 1920 * 1080 * 3 // 2
+HD = LaneShape(videos=(StreamShape(PICTURE, 56, 30),) * 40, streams=16, batch=64, inputs=2, decoders=2)
 
 
 def test_importing_the_backend_imports_no_vendor_library() -> None:
@@ -58,37 +59,67 @@ def test_without_a_device_every_factory_says_so(tmp_path: Path) -> None:
 
 
 # --- the plan ------------------------------------------------------------------------------------------------------
-def test_a_full_lane_fits_a_large_card_and_not_a_small_one() -> None:
-    plan = plan_lane(80 * GIB, 0.65, HD)
-    assert plan.arena_bytes >= 16 * 86 * HD.picture_bytes
+def chain(card_bytes: int, shape: LaneShape = HD) -> list:
+    plan, found = choose_plan(card_bytes, 0.65, shape), []
+    while plan is not None:
+        found.append(plan)
+        plan = next_smaller(plan)
+    return found
+
+
+def test_a_full_lane_fits_a_large_card_and_a_smaller_one_a_small_card() -> None:
+    plan = choose_plan(80 * GIB, 0.65, HD)
+    assert plan.shape == HD
+    assert plan.arenas_bytes >= 16 * 86 * PICTURE
     assert plan.total_bytes <= plan.budget_bytes == int(80 * GIB * 0.65)
-    with pytest.raises(VramBudgetError, match="MiB of") as caught:
-        plan_lane(8 * GIB, 0.65, HD)
-    assert "lane.streams" in caught.value.remedy
+    small = choose_plan(8 * GIB, 0.65, HD)
+    assert small.shape.batch == 16, "the batch gives way first"
+    assert 1 < small.shape.streams < 16
+    assert small.shape.lookahead == 1, "and the look-ahead, which changes results, last"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.71, 1.0, -1.0])
 def test_more_than_seventy_percent_is_refused(share: float) -> None:
     with pytest.raises(VramBudgetError, match=r"0\.70"):
-        plan_lane(80 * GIB, share, HD)
+        choose_plan(80 * GIB, share, HD)
 
 
 @pytest.mark.parametrize("card_gib", [4, 6, 8, 12, 16, 24, 48, 141])
-def test_fallbacks_shrink_strictly_and_all_fit(card_gib: int) -> None:
-    plans = fallbacks(card_gib * GIB, 0.65, HD, least_quota_frames=62)
+def test_plans_are_the_largest_that_fit_and_shrink_strictly(card_gib: int) -> None:
+    plans = chain(card_gib * GIB)
     sizes = [plan.total_bytes for plan in plans]
     assert sizes == sorted(set(sizes), reverse=True)
-    assert all(plan.total_bytes <= plan.budget_bytes for plan in plans)
-    if card_gib >= 6:
-        assert plans
+    assert plans[-1].shape.streams == plans[-1].shape.batch == 1
     for plan in plans:
-        assert plan.inference_pool_bytes >= plan.tensors_bytes
-        assert plan.compositor_pool_bytes >= plan.compositor_bytes
+        assert plan.fits
+        assert plan.budget_bytes <= int(card_gib * GIB * 0.65)
+        pools = plan.inference_pool_bytes + plan.shape.encoders * plan.compositor_pool_bytes
+        outside = plan.contexts_bytes + plan.engines_bytes + plan.decoders_bytes + plan.arenas_bytes
+        assert pools + outside <= plan.budget_bytes, "the limits themselves keep the share"
+        assert plan.inference_pool_bytes >= plan.inference_bytes
+        assert plan.compositor_pool_bytes * plan.shape.encoders >= plan.compositors_bytes - plan.shape.encoders
+    if plans[0].shape.streams < HD.streams:
+        more = replace(plans[0].shape, streams=plans[0].shape.streams + 1)
+        assert not add_up(card_gib * GIB, 0.65, more).fits
+
+
+def test_a_lane_that_ran_out_halves_its_streams_then_its_batch_then_the_look_ahead() -> None:
+    steps = [(p.shape.streams, p.shape.batch, p.shape.lookahead) for p in chain(141 * GIB)]
+    assert steps[:5] == [(16, 64, 1), (8, 64, 1), (4, 64, 1), (2, 64, 1), (1, 64, 1)]
+    assert steps[5:] == [(1, 16, 1), (1, 4, 1), (1, 1, 1), (1, 1, 0.5), (1, 1, 0.25)]
+
+
+def test_a_large_video_among_small_ones_counts_once_in_each_pool() -> None:
+    large, small = StreamShape(4 * PICTURE, 86), StreamShape(PICTURE, 86)
+    shape = LaneShape(videos=(small, large, *(small,) * 20), streams=8, batch=64, decoders=2)
+    assert shape.arena_bytes == (4 + 3) * 86 * PICTURE
+    assert replace(shape, arena_limit_bytes=100).arena_bytes == 50
 
 
 def test_nothing_fits_is_an_error_with_numbers() -> None:
-    with pytest.raises(VramBudgetError, match="not even one stream"):
-        choose_plan(GIB, 0.65, HD, least_quota_frames=62)
+    with pytest.raises(VramBudgetError, match=r"not even one stream.*frames .* MiB of 666 MiB") as caught:
+        choose_plan(GIB, 0.65, HD)
+    assert "lane.backend=cpu" in caught.value.remedy
 
 
 # --- tokens --------------------------------------------------------------------------------------------------------

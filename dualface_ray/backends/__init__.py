@@ -3,6 +3,7 @@
     load_backend("cpu")  ──► PyAV decode and encode · ONNX Runtime · OpenCV · shared memory
     load_backend("cuda") ──► NVDEC · TensorRT · CuPy kernels · CUDA IPC · NVENC
             both ──► pyav: restricted demux, mux, audio, probing
+    video_needs ──► what a video takes;  choose_plan ──► what a card can hold (pure)
     Picture ──► lines, areas and words on pictures and canvases, for reports
 
 A backend is a bag of factories for the ports of ``frames``, ``media``, ``detect`` and ``compose``. Vendor libraries
@@ -14,13 +15,28 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from dualface_ray.backends.cuda.plan import LaneShape, StreamShape, VramPlan, choose_plan, next_smaller
+from dualface_ray.backends.device import DevicePlan
+from dualface_ray.backends.needs import video_needs
 from dualface_ray.backends.ports import Backend, load_backend
 from dualface_ray.backends.process import limit_library_threads
 
 if TYPE_CHECKING:
     from dualface_ray.backends.cpu.draw import Picture
 
-__all__ = ["Backend", "Picture", "limit_library_threads", "load_backend"]
+__all__ = [
+    "Backend",
+    "DevicePlan",
+    "LaneShape",
+    "Picture",
+    "StreamShape",
+    "VramPlan",
+    "choose_plan",
+    "limit_library_threads",
+    "load_backend",
+    "next_smaller",
+    "video_needs",
+]
 
 
 def __getattr__(name: str) -> Any:

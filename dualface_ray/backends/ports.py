@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from dualface_ray.backends.device import DevicePlan
 from dualface_ray.compose import Compositor
 from dualface_ray.detect import Detector, Embedder
 from dualface_ray.errors import SettingsError
@@ -20,6 +22,24 @@ class Backend(Protocol):
     name: str
     compose_frames: int
     """Frames worth composing in one call: 1 where a canvas should stay in the CPU's cache, a chunk on a GPU."""
+
+    def planned(self, plan: DevicePlan) -> Backend:
+        """The same backend with a plan's limits and choices for this process, in force from here on.
+
+        Raises:
+            DeviceError: the device is missing.
+        """
+
+    def prepare(self, settings: Settings, progress: Callable[[str], None]) -> None:
+        """Make what takes minutes and is kept on disk, such as engines, for this process's plan; nothing on a CPU.
+
+        Args:
+            settings: what is needed.
+            progress: gets one readable line per step.
+
+        Raises:
+            ModelError, DeviceError: it cannot be made.
+        """
 
     def create_arena(self, size_bytes: int, slots: int) -> Arena:
         """Allocate the memory of a pool with a generation page of ``slots`` entries; the caller owns it.
@@ -66,8 +86,12 @@ class Backend(Protocol):
 _MODULES = {"cpu": "dualface_ray.backends.cpu", "cuda": "dualface_ray.backends.cuda"}
 
 
-def load_backend(name: str) -> Backend:
+def load_backend(name: str, plan: DevicePlan | None = None) -> Backend:
     """The backend called ``cpu`` or ``cuda``.
+
+    Args:
+        name: of the backend.
+        plan: limits and choices of this process; None = none.
 
     Raises:
         SettingsError: there is no backend of that name.
@@ -76,4 +100,4 @@ def load_backend(name: str) -> Backend:
     if name not in _MODULES:
         raise SettingsError(f"unknown backend {name!r}", where="lane.backend", remedy=f"Use one of {sorted(_MODULES)}.")
     backend: Backend = importlib.import_module(_MODULES[name]).BACKEND
-    return backend
+    return backend if plan is None else backend.planned(plan)

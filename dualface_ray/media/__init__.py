@@ -25,6 +25,7 @@ from dualface_ray.media.files import check_input
 from dualface_ray.media.hdr import HDR_TRANSFERS, sdr_signal
 from dualface_ray.media.lock import Holder, OutputLock, busy, writing_in
 from dualface_ray.media.naming import OutputPlan, plan_outputs
+from dualface_ray.media.needs import VideoNeeds
 from dualface_ray.media.ports import (
     Canvas,
     DecodedBatch,
@@ -69,6 +70,7 @@ __all__ = [
     "Packet",
     "Slot",
     "Span",
+    "VideoNeeds",
     "Workspace",
     "address_parts",
     "bridge_piece",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dualface_ray.errors import DualfaceError
 from dualface_ray.frames import StreamInfo
-from dualface_ray.media import OutputPlan
+from dualface_ray.media import OutputPlan, VideoNeeds
 from dualface_ray.report.fingerprint import counted_settings, input_fingerprint
 from dualface_ray.report.progress import VideoProgress, VideoState
 from dualface_ray.report.run_report import ErrorRecord, InputRecord, RunReport
@@ -44,8 +44,8 @@ class VideoTask:
     frames_estimate: int = 0
     duration_s: float = 0.0
     """About how long it is; 0 = unknown."""
-    ring_bytes: int = 0
-    """What its frames take in a pool at once."""
+    ring_bytes: VideoNeeds | int = 0
+    """What its frames take in a pool at once, on either kind of lane; a plain number counts for both."""
 
     @property
     def stream_id(self) -> str:

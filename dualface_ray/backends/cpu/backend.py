@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from dualface_ray.backends.device import DevicePlan
 from dualface_ray.compose import Compositor
 from dualface_ray.detect import Detector, Embedder
 from dualface_ray.frames import Arena, ArenaHandle
@@ -16,6 +18,13 @@ class CpuBackend:
 
     name = "cpu"
     compose_frames = 1
+
+    def planned(self, plan: DevicePlan) -> CpuBackend:
+        """Itself: nothing of a device's plan concerns it."""
+        return self
+
+    def prepare(self, settings: Settings, progress: Callable[[str], None]) -> None:
+        """Nothing takes long here."""
 
     def create_arena(self, size_bytes: int, slots: int) -> Arena:
         """Shared memory, reserved completely."""

@@ -13,6 +13,5 @@ times.
 from __future__ import annotations
 
 from dualface_ray.backends.cuda.backend import BACKEND, CudaBackend
-from dualface_ray.backends.cuda.plan import LaneShape, VramPlan, choose_plan, plan_lane
 
-__all__ = ["BACKEND", "CudaBackend", "LaneShape", "VramPlan", "choose_plan", "plan_lane"]
+__all__ = ["BACKEND", "CudaBackend"]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dualface_ray.backends.device import DevicePlan
 from dualface_ray.compose import Compositor
 from dualface_ray.detect import Detector, Embedder
 from dualface_ray.errors import UnsupportedMediaError
@@ -25,6 +26,31 @@ class CudaBackend:
 
     name = "cuda"
     compose_frames = 16
+
+    def __init__(self, plan: DevicePlan | None = None) -> None:
+        self._plan = plan or DevicePlan()
+
+    def planned(self, plan: DevicePlan) -> CudaBackend:
+        """CuPy's pool is limited at once; the rest is kept for the factories."""
+        if plan.pool_bytes:
+            from dualface_ray.backends.cuda.launch import limit_pool
+
+            limit_pool(plan.pool_bytes)
+        return CudaBackend(plan)
+
+    def prepare(self, settings: Settings, progress: Callable[[str], None] = lambda line: None) -> None:
+        """Build the engines that are not in the cache yet; a minute or two each.
+
+        Raises:
+            ModelError: a model is missing, or TensorRT refuses it.
+            DeviceError: TensorRT or the device is missing.
+        """
+        from dualface_ray.backends.cuda.detector import build_engines
+        from dualface_ray.backends.cuda.embedder import build_engine
+
+        build_engines(settings, progress, self._plan.orientations)
+        if settings.identity.reid != "off":
+            build_engine(settings, progress)
 
     def create_arena(self, size_bytes: int, slots: int) -> Arena:
         """Device memory, exported by CUDA IPC."""
@@ -54,7 +80,7 @@ class CudaBackend:
         """CenterFace on TensorRT; builds missing engines first, which takes minutes."""
         from dualface_ray.backends.cuda.detector import CudaDetector
 
-        return CudaDetector(settings)
+        return CudaDetector(settings, orientations=self._plan.orientations)
 
     def load_embedder(self, settings: Settings, threads: int) -> Embedder:
         """The face embedding on TensorRT."""
@@ -72,21 +98,9 @@ class CudaBackend:
         """NVENC, or x264, x265 and SVT-AV1 behind pinned memory where the card has none."""
         from dualface_ray.backends.cuda.encode import open_encoder
 
-        return open_encoder(spec)
+        return open_encoder(spec, self._plan)
 
-    # --- beyond the port: what takes minutes is better done before a lane starts --------------------------------
-    def prepare(self, settings: Settings, progress: Callable[[str], None] = lambda line: None) -> list[Path]:
-        """Build every engine these settings need that is not in the cache yet; a minute or two each.
-
-        Raises:
-            ModelError: a model is missing, or TensorRT refuses it.
-            DeviceError: TensorRT or the device is missing.
-        """
-        from dualface_ray.backends.cuda.detector import build_engines
-        from dualface_ray.backends.cuda.embedder import build_engine
-
-        return [*build_engines(settings, progress).values(), build_engine(settings, progress)]
-
+    # --- beyond the port ------------------------------------------------------------------------------------------
     def workbench(self, settings: Settings) -> Workbench:
         """What benchmarks need of the card beyond this port.
 

@@ -12,17 +12,17 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dualface_ray.backends.cuda.arena import address_of
+from dualface_ray.backends.cuda.formats import hardware_info, only_on_cpu
 from dualface_ray.backends.cuda.launch import new_stream
 from dualface_ray.backends.cuda.ledger import ONE_PICTURE_EACH, PictureLedger, Shown
 from dualface_ray.backends.cuda.nvdec import Decoder, Surface, require_support
 from dualface_ray.backends.cuda.surfaces import SlotCopier
 from dualface_ray.backends.cuda.vendor import enter_device
-from dualface_ray.backends.pyav import Demuxer, MediaProbe, SourcePacket, check_decoded, probe
+from dualface_ray.backends.pyav import Demuxer, SourcePacket, check_decoded, probe
 from dualface_ray.errors import (
     DamagedInputError,
     InputError,
@@ -30,46 +30,16 @@ from dualface_ray.errors import (
     NotAVideoError,
     UnsupportedMediaError,
 )
-from dualface_ray.frames import CutCandidates, FrameFlag, PixelLayout, StreamInfo
-from dualface_ray.media import HDR_TRANSFERS, DecodedBatch, DecodedFrame, Slot
+from dualface_ray.frames import CutCandidates, FrameFlag, StreamInfo
+from dualface_ray.media import DecodedBatch, DecodedFrame, Slot
 from dualface_ray.settings import Settings
 from dualface_ray.timeline import PtsRepair, frame_ticks
 
-_FORMATS_8 = frozenset({"yuv420p", "yuvj420p", "nv12"})
-_FORMATS_10 = frozenset({"yuv420p10le", "yuv420p12le", "p010le"})
 _HOPELESS_PACKETS = 3000
 """A decoder that takes so many packets without giving a picture will not recover."""
 _SHORT_S = 1
 _SHORT_SHARE = 50
 """A file whose pictures end more than a second and a fiftieth before its header says was cut off."""
-
-
-def hardware_info(found: MediaProbe) -> StreamInfo:
-    """The stream as NVDEC delivers it: more than 8 bits become 16-bit samples.
-
-    Raises:
-        UnsupportedMediaError: not 4:2:0.
-    """
-    if found.pixel_format in _FORMATS_8:
-        return found.video
-    if found.pixel_format in _FORMATS_10:
-        return replace(found.video, layout=PixelLayout.P010)
-    raise UnsupportedMediaError(
-        f"its pixels are {found.pixel_format}, NVDEC gives 4:2:0 with 8 to 12 bits here",
-        where=str(found.path),
-        remedy="Set lane.allow_cpu_decode=true to decode it on the CPU, or convert it to yuv420p.",
-    )
-
-
-def only_on_cpu(found: MediaProbe, settings: Settings) -> str:
-    """What a video asks for that only the CPU's session does; empty = nothing."""
-    if found.mirrored:
-        return "it is to be mirrored"
-    if found.interlaced and settings.input.deinterlace == "auto":
-        return "it is interlaced"
-    if found.video.colour.transfer in HDR_TRANSFERS and settings.encode.hdr == "tonemap":
-        return "its HDR is to be tone-mapped"
-    return ""
 
 
 class CudaDecodeSession:

@@ -37,10 +37,11 @@ _PEAK_THREADS = 512
 Progress = Callable[[str], None]
 
 
-def input_shapes(settings: Settings) -> list[tuple[int, int]]:
-    """Heights and widths of the inputs: landscape first, then portrait where it differs."""
-    landscape = (settings.detect.input_height_px, settings.detect.input_width_px)
-    return [landscape] if landscape[0] == landscape[1] else [landscape, landscape[::-1]]
+def input_shapes(settings: Settings, orientations: Sequence[str] = ("landscape", "portrait")) -> list[tuple[int, int]]:
+    """Heights and widths of the inputs of these orientations: landscape first, then portrait where it differs."""
+    long_px, short_px = settings.detect.input_width_px, settings.detect.input_height_px
+    known = {"landscape": (short_px, long_px), "portrait": (long_px, short_px)}
+    return list(dict.fromkeys(shape for name, shape in known.items() if name in orientations))
 
 
 def detector_engine(
@@ -80,15 +81,20 @@ def detector_engine(
     return built_engine(model, key, progress=progress)
 
 
-def build_engines(settings: Settings, progress: Progress = lambda line: None) -> dict[tuple[int, int], Path]:
-    """Engine files for every input shape, built now where they are missing.
+def build_engines(
+    settings: Settings,
+    progress: Progress = lambda line: None,
+    orientations: Sequence[str] = ("landscape", "portrait"),
+) -> dict[tuple[int, int], Path]:
+    """Engine files for the input shapes of these orientations, built now where they are missing.
 
     Raises:
         ModelError: the model is missing, or TensorRT refuses it.
         DeviceError: TensorRT or the device is missing.
     """
     batch = settings.detect.batch_max or DEFAULT_BATCH
-    return {shape: detector_engine(settings, Profile(batch, *shape), progress) for shape in input_shapes(settings)}
+    shapes = input_shapes(settings, orientations)
+    return {shape: detector_engine(settings, Profile(batch, *shape), progress) for shape in shapes}
 
 
 class CudaDetector:
@@ -97,17 +103,25 @@ class CudaDetector:
     Args:
         settings: thresholds, input size and precision are read from ``settings.detect``.
         progress: called with one readable line per step of building an engine.
+        orientations: of the videos to come; the engine of another one is built and loaded when such a video comes.
 
     Raises:
         ModelError: the model is missing, damaged or refused.
         DeviceError, VramBudgetError: the device or its memory.
     """
 
-    def __init__(self, settings: Settings, progress: Progress = lambda line: None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        progress: Progress = lambda line: None,
+        *,
+        orientations: Sequence[str] = ("landscape", "portrait"),
+    ) -> None:
         enter_device()
+        self._all_settings = settings
         self._settings = settings.detect
         self._max_batch = settings.detect.batch_max or DEFAULT_BATCH
-        self._paths = build_engines(settings, progress)
+        self._paths = build_engines(settings, progress, orientations)
         self._stream = new_stream()
         self._engines: dict[tuple[int, int], Network] = {}
         self._known = KnownStreams(self._settings.input_width_px, self._settings.input_height_px)
@@ -126,7 +140,8 @@ class CudaDetector:
             self._faces_host = cupy().cuda.alloc_pinned_memory(rows * 4)
             self._counts_host = cupy().cuda.alloc_pinned_memory(self._max_batch * 4)
             cupy().cuda.runtime.deviceSynchronize()
-        self._network(input_shapes(settings)[0])
+        for shape in self._paths:
+            self._network(shape)
         self._closed = False
 
     @property
@@ -170,6 +185,8 @@ class CudaDetector:
         found = self._engines.get(shape)
         if found is None:
             profile = Profile(self._max_batch, *shape)
+            if shape not in self._paths:
+                self._paths[shape] = detector_engine(self._all_settings, profile)
             found = self._engines[shape] = Network(Engine(self._paths[shape], profile, self._stream))
         return found
 

@@ -1,8 +1,9 @@
-"""SessionGate: how many encoder sessions a machine may have, counted before one is opened.
+"""SessionGate: how many encoder sessions a lane may have on its card, counted before one is opened.
 
 The driver's cap on GeForce cards holds for all processes of the machine together, and finding out by failure costs a
-context and sometimes the process. So each session holds one of N lock files; the kernel releases it with its process.
-Pure; knows neither CUDA nor the encoder.
+context and sometimes the process. The lane plan deals the cap out to the lanes; a lane has its card to itself, and each
+session of its processes holds one of N lock files of that card, which the kernel releases with the process. Pure; knows
+neither CUDA nor the encoder.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from pathlib import Path
 
 from dualface_ray.errors import EncoderSessionsExhausted
 
-ENVIRONMENT = "DUALFACE_NVENC_SESSIONS"
-"""Sessions this machine may have, from the static profile; set by whoever starts the node. 0 = no limit known."""
 _NO_NVENC = re.compile(r"\b(A100|A800|A30|H100|H200|H800|H20|GH200|B100|B200|B300|GB200|GB300|V100S?-?DGXS)\b")
 """Data-centre cards without NVENC (NVIDIA's video encode and decode support matrix)."""
 
@@ -26,10 +25,13 @@ def lacks_encoder(card: str) -> bool:
     return bool(_NO_NVENC.search(card.upper()))
 
 
-def session_limit() -> int:
-    """The cap that applies here; 0 = none known."""
-    text = os.environ.get(ENVIRONMENT, "").strip()
-    return int(text) if text.isdigit() else 0
+def gate_folder(card: bytes) -> Path:
+    """Where this user's lock files of a card lie.
+
+    Args:
+        card: its UUID.
+    """
+    return Path(tempfile.gettempdir()) / f"dualface-nvenc-{os.getuid()}" / card.hex()
 
 
 class SessionGate:
@@ -37,12 +39,12 @@ class SessionGate:
 
     Args:
         limit: sessions at once; 0 = never refuse.
-        folder: of the lock files; None = a folder of this user.
+        folder: of the lock files; see ``gate_folder``.
     """
 
-    def __init__(self, limit: int, folder: Path | None = None) -> None:
+    def __init__(self, limit: int, folder: Path) -> None:
         self._limit = limit
-        self._folder = folder or Path(tempfile.gettempdir()) / f"dualface-nvenc-{os.getuid()}"
+        self._folder = folder
 
     def enter(self, where: str) -> Slot:
         """Take one session.
@@ -61,7 +63,7 @@ class SessionGate:
                 os.close(handle)
                 continue
             return Slot(handle)
-        raise exhausted(where, f"all {self._limit} encoder sessions of this machine are taken")
+        raise exhausted(where, f"all {self._limit} encoder sessions of this lane are taken")
 
 
 class Slot:

@@ -1,0 +1,45 @@
+"""Formats: how NVDEC delivers a stream, and what only the CPU's session does. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dualface_ray.errors import UnsupportedMediaError
+from dualface_ray.frames import PixelLayout, StreamInfo
+from dualface_ray.media import HDR_TRANSFERS
+from dualface_ray.settings import Settings
+
+if TYPE_CHECKING:
+    from dualface_ray.backends.pyav import MediaProbe
+
+_FORMATS_8 = frozenset({"yuv420p", "yuvj420p", "nv12"})
+_FORMATS_10 = frozenset({"yuv420p10le", "yuv420p12le", "p010le"})
+
+
+def hardware_info(found: MediaProbe) -> StreamInfo:
+    """The stream as NVDEC delivers it: more than 8 bits become 16-bit samples.
+
+    Raises:
+        UnsupportedMediaError: not 4:2:0.
+    """
+    if found.pixel_format in _FORMATS_8:
+        return found.video
+    if found.pixel_format in _FORMATS_10:
+        return replace(found.video, layout=PixelLayout.P010)
+    raise UnsupportedMediaError(
+        f"its pixels are {found.pixel_format}, NVDEC gives 4:2:0 with 8 to 12 bits here",
+        where=str(found.path),
+        remedy="Set lane.allow_cpu_decode=true to decode it on the CPU, or convert it to yuv420p.",
+    )
+
+
+def only_on_cpu(found: MediaProbe, settings: Settings) -> str:
+    """What a video asks for that only the CPU's session does; empty = nothing."""
+    if found.mirrored:
+        return "it is to be mirrored"
+    if found.interlaced and settings.input.deinterlace == "auto":
+        return "it is interlaced"
+    if found.video.colour.transfer in HDR_TRANSFERS and settings.encode.hdr == "tonemap":
+        return "its HDR is to be tone-mapped"
+    return ""

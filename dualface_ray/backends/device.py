@@ -1,0 +1,20 @@
+"""DevicePlan: what a lane's plan tells the backend in one of its processes. Pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePlan:
+    """Limits and choices of one process; the default leaves everything to the backend."""
+
+    pool_bytes: int = 0
+    """Most that CuPy's own pool may take; 0 = no limit."""
+    encoder: Literal["", "nvenc", "cpu"] = ""
+    """Who encodes; empty = NVENC where the card has one."""
+    encoder_sessions: int = 0
+    """NVENC sessions that the lane's card may have at once, over all its processes; 0 = the driver decides."""
+    orientations: tuple[Literal["landscape", "portrait"], ...] = ("landscape", "portrait")
+    """Inputs of the detector to have ready before the first video; others are built when a video needs one."""
