@@ -133,8 +133,9 @@ def _interrupted(job: Submission, speaker: Speaker) -> int:
         speaker.say(f"{job.id} goes on")
         _tell_how(job, speaker)
         speaker.event("job", id=job.id, status=job.status, exit_code=None, text="left running")
-        return INTERRUPTED
-    return _stop(job, speaker)
+    else:
+        _stop(job, speaker)
+    return INTERRUPTED
 
 
 def _asked(question: str) -> bool:
@@ -150,26 +151,21 @@ def _asked(question: str) -> bool:
 
 def _stop(job: Submission, speaker: Speaker) -> int:
     speaker.say(f"stopping {job.id}: unfinished videos are discarded, finished ones stay")
-    was_running = job.stop()
-    ended = job.wait(timeout_s=10.0)
-    if not was_running:
+    if not job.stop():
         speaker.say(f"{job.id} had ended already")
-    elif ended is not None:
+        return 0
+    ended = job.outcome()
+    if ended is not None:
         _ended(job, ended, speaker)
-        return INTERRUPTED
     return 0
 
 
 def _status(job: Submission, speaker: Speaker) -> int:
-    status = job.status
-    ended = job.wait(timeout_s=0.0) if status in ("succeeded", "failed", "stopped") else None
-    if ended is not None:
-        speaker.event("job", id=job.id, status=status, exit_code=ended.exit_code, text=ended.text)
-    else:
-        speaker.event("job", id=job.id, status=status, exit_code=None, text="")
+    status, ended = job.status, job.outcome()
+    code = None if ended is None else ended.exit_code
+    speaker.event("job", id=job.id, status=status, exit_code=code, text="" if ended is None else ended.text)
     if not speaker.as_json:
-        more = f", exit code {ended.exit_code}" if ended is not None else ""
-        sys.stdout.write(f"{job.id}: {status}{more}\n")
+        sys.stdout.write(f"{job.id}: {status}" + ("" if code is None else f", exit code {code}") + "\n")
     return 0
 
 

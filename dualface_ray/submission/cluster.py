@@ -92,6 +92,14 @@ class Cluster:
         with self._translated(job_id):
             return self._client.get_job_info(job_id)
 
+    def knows(self, job_id: str) -> bool:
+        """Whether there is, or was, a job of that id."""
+        try:
+            self.info(job_id)
+        except NoSuchJobError:
+            return False
+        return True
+
     def logs(self, job_id: str) -> str:
         """All that a job has said."""
         with self._translated(job_id):
@@ -201,7 +209,7 @@ def _raise(error: Exception, address: str, job_id: str, starting: bool) -> NoRet
         raise NoSuchJobError("the cluster knows no such job", where=job_id or address) from error
     if starting and "already" in text:
         raise ClusterError(
-            "a job of that name has been there already", where=job_id, remedy="Choose another --id, or leave it out."
+            "a job of that name has been there already", where=job_id, remedy="Choose another, or leave it out."
         ) from error
     if type(error).__name__ == "AuthenticationError":
         raise ClusterError("the cluster refuses this token", where=address, remedy=_HOW_TO_GET_IN) from error

@@ -21,6 +21,8 @@ from dualface_ray.submission.tail import Tail
 STOP_WAIT_S = 40
 """A stopped job may clean up for this long; Ray's own 3 s would kill it while partial files still lie about."""
 _POLL_S = 1.0
+_PENDING_QUIET_S = 5.0
+"""A job that has not begun is explained after this long: every job takes a few seconds to begin."""
 _INTERRUPTED = 130
 
 
@@ -96,6 +98,10 @@ def send(
             say(f"sending {size_bytes / 2**20:.1f} MiB of {working_dir} along")
             environment["working_dir"] = str(target)
         cluster = connect()
+        if name is not None and cluster.knows(job_id):
+            raise ClusterError(
+                "a job of that name has been there already", where=job_id, remedy="Choose another, or leave it out."
+            )
         found = look(cluster, job_id, environment)
         if found.dualface != own:
             say(f"note: the cluster does the work with its dualface-ray {found.dualface}; here it is {own}")
@@ -146,7 +152,7 @@ class Submission:
         Raises:
             ContactLostError: the cluster does not answer any more; the job goes on if the cluster does.
         """
-        said, next_s, begun = "", 0.0, False
+        said, next_s, begun = "", time.monotonic() + _PENDING_QUIET_S, False
         for line in Tail(self.cluster, self.id).lines(timeout_s):
             if line is not None:
                 begun = True
@@ -158,6 +164,10 @@ class Submission:
                 if why and why != said:
                     said = why
                     on_status(why)
+        return self.outcome()
+
+    def outcome(self) -> Outcome | None:
+        """How the job ended; None while it has not."""
         info = self.cluster.info(self.id)
         return outcome(info) if info.status.is_terminal() else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -51,7 +52,9 @@ def look(
     Raises:
         ClusterError: the package is missing there, or nothing can run there at all.
     """
-    probe_id = cluster.submit(f"python -c {shlex.quote(_SCRIPT)}", f"{job_id}-probe", runtime_env, {"probe_of": job_id})
+    probe_id = cluster.submit(
+        f"python -c {shlex.quote(_SCRIPT)}", f"{job_id}-probe-{secrets.token_hex(2)}", runtime_env, {"probe_of": job_id}
+    )
     end_s = clock() + timeout_s
     try:
         while not (info := cluster.info(probe_id)).status.is_terminal():
