@@ -41,8 +41,8 @@ if [ "$profile" != cpu ]; then
   [ "$cards" -gt 0 ] || fail "profile $profile, but no card is visible"
 fi
 
-# resources as JSON, and the machine's session cap (0 = none), from the profile
-facts=$(python3 - "$profile" "$cards" "$driver" <<'PY'
+# resources as JSON, from the profile
+resources=$(python3 - "$profile" "$cards" "$driver" <<'PY'
 import json
 import sys
 
@@ -54,13 +54,9 @@ try:
     profile = load_profile(name)
 except DualfaceError as error:
     sys.exit(f"start-node: {error}")
-resources = profile.node_resources(cards, driver)
-print(json.dumps(resources), resources.get("nvenc_session", 0) if profile.encode.cap_scope == "machine" else 0, sep="\t")
+print(json.dumps(profile.node_resources(cards, driver)))
 PY
 )
-resources=${facts%%$'\t'*}
-# The encoders' own gate counts across processes, whoever starts them.
-export DUALFACE_NVENC_SESSIONS=${facts##*$'\t'}
 labels="dualface-profile=$profile${driver:+,dualface-driver=$driver}"
 [ "$profile" != cpu ] || labels=dualface-profile=cpu
 # shellcheck disable=SC2086
