@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from dualface_ray.compose import Compositor
 from dualface_ray.detect import Detector, Embedder
 from dualface_ray.errors import SettingsError
 from dualface_ray.frames import Arena, ArenaHandle
-from dualface_ray.media import DecodeSession, EncodeSession, EncodeSpec
+from dualface_ray.media import DecodeSession, EncodeSession, EncodeSpec, FrameRange
 from dualface_ray.settings import Settings
 
 
@@ -51,8 +51,20 @@ class Backend(Protocol):
     def attach_arena(self, handle: ArenaHandle) -> Arena:
         """Map an arena of another process; it must be closed before the owner closes it."""
 
-    def open_decoder(self, path: Path, stream_id: str, settings: Settings, threads: int) -> DecodeSession:
-        """Probe, check the limits and open a video.
+    def open_decoder(
+        self, path: Path, stream_id: str, settings: Settings, threads: int, only: FrameRange | None = None
+    ) -> DecodeSession:
+        """Probe, check the limits and open a video, or one range of it: exactly these frames of the whole.
+
+        Raises:
+            InputError: with what, where and a remedy.
+            SeamError: the range cannot be decoded by itself.
+        """
+
+    def open_key_frames(
+        self, path: Path, stream_id: str, settings: Settings, threads: int, keys_pts_ticks: Sequence[int]
+    ) -> DecodeSession:
+        """Open a video for a look at these key frames alone (all of one size; anything else is counted).
 
         Raises:
             InputError: with what, where and a remedy.

@@ -36,7 +36,16 @@ from dualface_ray.media.ports import (
     Packet,
     Slot,
 )
-from dualface_ray.media.spans import Cuttable, FrameRange, Span, bridge_range, plan_spans
+from dualface_ray.media.spans import (
+    Cuttable,
+    FileSurvey,
+    FrameRange,
+    Span,
+    bridge_range,
+    plan_spans,
+    pts_digest,
+    sample_keys,
+)
 from dualface_ray.media.workspace import (
     PLAN,
     SURVEY,
@@ -63,6 +72,7 @@ __all__ = [
     "EncodeSession",
     "EncodeSpec",
     "FileLock",
+    "FileSurvey",
     "FrameRange",
     "Holder",
     "OutputLock",
@@ -86,11 +96,13 @@ __all__ = [
     "plan_audio",
     "plan_outputs",
     "plan_spans",
+    "pts_digest",
     "remove_leftovers",
     "remove_partials",
     "remove_parts",
     "remove_workspace",
     "require_free",
+    "sample_keys",
     "scheme_of",
     "sdr_signal",
     "segment_path",

@@ -12,6 +12,7 @@ the one's decisions to the other's. So no span waits for another, and any of the
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +20,14 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Protocol
 
+import numpy as np
+
 _LEAST_OVERLAPS = 3
 """A span is at least this many overlaps long: shorter ones would mostly be decoded twice."""
+_EARLY_S = 30
+_SAMPLE_EVERY_S = 10
+_LEAST_SAMPLES, _MOST_SAMPLES = 16, 48
+"""Enough to meet both people several times, and a few seconds of work at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,43 @@ class Cuttable(Protocol):
     @property
     def key_pts_ticks(self) -> Sequence[int]:
         """Their time stamps."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSurvey:
+    """What reading all packets of a file, without decoding them, has shown; ``Cuttable``."""
+
+    refusal: str = ""
+    """Why the video has to be done whole; "" = nothing speaks against cutting it."""
+    frames: int = 0
+    rate: Fraction = Fraction(25)
+    key_frames: tuple[int, ...] = ()
+    """Those that decoding may begin at."""
+    key_pts_ticks: tuple[int, ...] = ()
+    pts_sha256: str = ""
+    """``pts_digest`` of all frames."""
+
+
+def pts_digest(pts_ticks: Sequence[int]) -> str:
+    """What tells lists of time stamps apart: SHA-256 over 64-bit little-endian numbers."""
+    return hashlib.sha256(np.asarray(pts_ticks, "<i8").tobytes()).hexdigest()
+
+
+def sample_keys(survey: Cuttable, time_base: Fraction) -> list[tuple[int, int]]:
+    """Key frames (position, time stamp) to look at to learn who a video is about: more of them at the beginning."""
+    keys = list(zip(survey.key_frames, survey.key_pts_ticks, strict=True))
+    if not keys:
+        return []
+    begin = keys[0][1]
+    early = [key for key in keys if (key[1] - begin) * time_base < _EARLY_S]
+    wanted = min(_MOST_SAMPLES, max(_LEAST_SAMPLES, round(survey.frames / survey.rate / _SAMPLE_EVERY_S)))
+    return sorted({*_spread(early, wanted // 4), *_spread(keys, wanted - wanted // 4)})
+
+
+def _spread(keys: Sequence[tuple[int, int]], count: int) -> list[tuple[int, int]]:
+    """Up to ``count`` of these, evenly, the first among them."""
+    step = max(1, -(-len(keys) // max(1, count)))
+    return list(keys[::step])
 
 
 def plan_spans(survey: Cuttable, pieces: int, overlap_s: float) -> tuple[Span, ...]:

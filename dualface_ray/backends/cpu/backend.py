@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dualface_ray.backends.device import DevicePlan
 from dualface_ray.compose import Compositor
 from dualface_ray.detect import Detector, Embedder
 from dualface_ray.frames import Arena, ArenaHandle
-from dualface_ray.media import DecodeSession, EncodeSession, EncodeSpec
+from dualface_ray.media import DecodeSession, EncodeSession, EncodeSpec, FrameRange
 from dualface_ray.settings import Settings
 
 
@@ -38,11 +38,21 @@ class CpuBackend:
 
         return CpuArena.attach(handle)
 
-    def open_decoder(self, path: Path, stream_id: str, settings: Settings, threads: int) -> DecodeSession:
+    def open_decoder(
+        self, path: Path, stream_id: str, settings: Settings, threads: int, only: FrameRange | None = None
+    ) -> DecodeSession:
         """Software decoding."""
-        from dualface_ray.backends.cpu.decode import CpuDecodeSession
+        from dualface_ray.backends.cpu.decode import open_decoder
 
-        return CpuDecodeSession(path, stream_id, settings, threads)
+        return open_decoder(path, stream_id, settings, threads, only)
+
+    def open_key_frames(
+        self, path: Path, stream_id: str, settings: Settings, threads: int, keys_pts_ticks: Sequence[int]
+    ) -> DecodeSession:
+        """Software decoding."""
+        from dualface_ray.backends.cpu.keyframes import CpuKeyFrameSession
+
+        return CpuKeyFrameSession(path, stream_id, settings, threads, keys_pts_ticks)
 
     def load_detector(self, settings: Settings, threads: int) -> Detector:
         """CenterFace on ONNX Runtime."""

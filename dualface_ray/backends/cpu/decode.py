@@ -14,6 +14,7 @@ from dualface_ray.backends.pyav import (
     Demuxer,
     MediaProbe,
     PictureSource,
+    RangeSession,
     SlotWriter,
     TimedPicture,
     TimedPictures,
@@ -22,7 +23,7 @@ from dualface_ray.backends.pyav import (
 )
 from dualface_ray.errors import LimitExceededError, NotAVideoError, UnsupportedMediaError
 from dualface_ray.frames import SIGNATURE_BYTES, Colour, CutCandidates, FrameFlag, PixelLayout, StreamInfo
-from dualface_ray.media import HDR_TRANSFERS, DecodedBatch, DecodedFrame, Slot
+from dualface_ray.media import HDR_TRANSFERS, DecodedBatch, DecodedFrame, DecodeSession, FrameRange, Slot
 from dualface_ray.settings import Settings
 
 _BT709 = Colour(1, 1, 1)
@@ -56,6 +57,16 @@ def slot_info(found: MediaProbe, settings: Settings) -> StreamInfo:
     return replace(found.video, colour=_BT709)
 
 
+def open_decoder(
+    path: Path, stream_id: str, settings: Settings, threads: int, only: FrameRange | None = None
+) -> DecodeSession:
+    """A whole video, or one range of it; errors as of the session, and ``SeamError`` of a range."""
+    if only is None:
+        return CpuDecodeSession(path, stream_id, settings, threads)
+    begin = only.first_pts_ticks if only.first_frame else None
+    return RangeSession(CpuDecodeSession(path, stream_id, settings, threads, begin), only, path)
+
+
 class CpuDecodeSession:
     """The ``DecodeSession`` port over software decoding; used by one thread at a time.
 
@@ -68,12 +79,16 @@ class CpuDecodeSession:
         stream_id: its name in messages.
         settings: limits and the damage policy.
         threads: of the decoder.
+        begin_pts_ticks: begin with the key frame of this time stamp; None = with the video.
 
     Raises:
         InputError: it cannot be opened or exceeds a limit.
+        SeamError: there is no such key frame.
     """
 
-    def __init__(self, path: Path, stream_id: str, settings: Settings, threads: int) -> None:
+    def __init__(
+        self, path: Path, stream_id: str, settings: Settings, threads: int, begin_pts_ticks: int | None = None
+    ) -> None:
         self._path = path
         self.probe = probe(path, settings, stream_id)
         self._info = info = slot_info(self.probe, settings)
@@ -81,7 +96,11 @@ class CpuDecodeSession:
         self._max_ticks = limits.max_duration_s / float(self._info.time_base)
         self._demuxer = Demuxer(path, limits.max_width_px * limits.max_height_px)
         try:
-            source = PictureSource(self._demuxer, threads, conceal=limits.on_damage == "conceal")
+            if begin_pts_ticks is not None:
+                self._demuxer.begin_at(begin_pts_ticks)
+            source = PictureSource(
+                self._demuxer, threads, conceal=limits.on_damage == "conceal", begin_pts_ticks=begin_pts_ticks
+            )
         except BaseException:
             self._demuxer.close()
             raise

@@ -11,7 +11,7 @@ from dualface_ray.compose import Compositor
 from dualface_ray.detect import Detector, Embedder
 from dualface_ray.errors import UnsupportedMediaError
 from dualface_ray.frames import Arena, ArenaHandle
-from dualface_ray.media import DecodeSession, EncodeSession, EncodeSpec
+from dualface_ray.media import DecodeSession, EncodeSession, EncodeSpec, FrameRange
 from dualface_ray.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,17 +64,29 @@ class CudaBackend:
 
         return CudaArena.attach(handle)
 
-    def open_decoder(self, path: Path, stream_id: str, settings: Settings, threads: int) -> DecodeSession:
+    def open_decoder(
+        self, path: Path, stream_id: str, settings: Settings, threads: int, only: FrameRange | None = None
+    ) -> DecodeSession:
         """NVDEC; the CPU where the card cannot and ``lane.allow_cpu_decode`` says so."""
-        from dualface_ray.backends.cuda.decode import CudaDecodeSession
+        from dualface_ray.backends.cpu.decode import open_decoder as open_on_cpu
+        from dualface_ray.backends.cuda.decode import open_decoder
         from dualface_ray.backends.cuda.upload import UploadDecodeSession
 
         try:
-            return CudaDecodeSession(path, stream_id, settings)
+            return open_decoder(path, stream_id, settings, only)
         except UnsupportedMediaError:
             if not settings.lane.allow_cpu_decode:
                 raise
-            return UploadDecodeSession(path, stream_id, settings, threads)
+            return UploadDecodeSession(open_on_cpu(path, stream_id, settings, threads, only))
+
+    def open_key_frames(
+        self, path: Path, stream_id: str, settings: Settings, threads: int, keys_pts_ticks: Sequence[int]
+    ) -> DecodeSession:
+        """The CPU: a few single pictures are not worth a session of NVDEC each."""
+        from dualface_ray.backends.cpu.keyframes import CpuKeyFrameSession
+        from dualface_ray.backends.cuda.upload import UploadDecodeSession
+
+        return UploadDecodeSession(CpuKeyFrameSession(path, stream_id, settings, threads, keys_pts_ticks))
 
     def load_detector(self, settings: Settings, threads: int) -> Detector:
         """CenterFace on TensorRT; builds missing engines first, which takes minutes."""

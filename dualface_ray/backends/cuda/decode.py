@@ -22,7 +22,7 @@ from dualface_ray.backends.cuda.ledger import ONE_PICTURE_EACH, PictureLedger, S
 from dualface_ray.backends.cuda.nvdec import Decoder, Surface, require_support
 from dualface_ray.backends.cuda.surfaces import SlotCopier
 from dualface_ray.backends.cuda.vendor import enter_device
-from dualface_ray.backends.pyav import Demuxer, SourcePacket, check_decoded, probe
+from dualface_ray.backends.pyav import Demuxer, RangeSession, SourcePacket, check_decoded, parameter_sets, probe
 from dualface_ray.errors import (
     DamagedInputError,
     InputError,
@@ -31,7 +31,7 @@ from dualface_ray.errors import (
     UnsupportedMediaError,
 )
 from dualface_ray.frames import CutCandidates, FrameFlag, StreamInfo
-from dualface_ray.media import DecodedBatch, DecodedFrame, Slot
+from dualface_ray.media import DecodedBatch, DecodedFrame, DecodeSession, FrameRange, Slot
 from dualface_ray.settings import Settings
 from dualface_ray.timeline import PtsRepair, frame_ticks
 
@@ -42,6 +42,14 @@ _SHORT_SHARE = 50
 """A file whose pictures end more than a second and a fiftieth before its header says was cut off."""
 
 
+def open_decoder(path: Path, stream_id: str, settings: Settings, only: FrameRange | None = None) -> DecodeSession:
+    """A whole video, or one range of it; errors as of the session, and ``SeamError`` of a range."""
+    if only is None:
+        return CudaDecodeSession(path, stream_id, settings)
+    begin = only.first_pts_ticks if only.first_frame else None
+    return RangeSession(CudaDecodeSession(path, stream_id, settings, begin), only, path)
+
+
 class CudaDecodeSession:
     """The ``DecodeSession`` port over NVDEC; used by one thread at a time.
 
@@ -49,15 +57,18 @@ class CudaDecodeSession:
         path: the video.
         stream_id: its name in messages.
         settings: limits and the damage policy.
+        begin_pts_ticks: begin with the key frame of this time stamp; None = with the video.
 
     Raises:
+        SeamError: there is no such key frame.
         InputError: it cannot be opened or exceeds a limit; ``UnsupportedMediaError`` when this card cannot decode it,
             or it asks for something that only the CPU's session does (``only_on_cpu``).
         DeviceError: no working device.
     """
 
-    def __init__(self, path: Path, stream_id: str, settings: Settings) -> None:
+    def __init__(self, path: Path, stream_id: str, settings: Settings, begin_pts_ticks: int | None = None) -> None:
         self._path = path
+        self._begin_ticks = begin_pts_ticks
         self.probe = probe(path, settings, stream_id)
         self._info = hardware_info(self.probe)
         self._settings = settings
@@ -78,8 +89,10 @@ class CudaDecodeSession:
             require_support(str(path), codec, self.probe.bits, self._info.width_px, self._info.height_px)
             self._stream = new_stream()
             self._decoder = Decoder(str(path), codec, self._stream.ptr)
+            if begin_pts_ticks is not None:
+                self._demuxer.begin_at(begin_pts_ticks)
             self._packets: Iterator[SourcePacket] = self._demuxer.packets(annex_b=True)
-            self._prefix = _leading_bytes(codec, self._demuxer.context.extradata)
+            self._prefix = _leading_bytes(codec, self._demuxer.context.extradata, begin_pts_ticks is not None)
         except BaseException:
             self.close()
             raise
@@ -162,7 +175,8 @@ class CudaDecodeSession:
     def _feed(self, packet: SourcePacket) -> None:
         if packet.corrupt:
             self._fault("packets_damaged", self._damage("a packet is incomplete"))
-        stamp = self._ledger.feed(packet.pts_ticks, packet.dts_ticks, key=packet.key, discard=packet.discard)
+        lead = self._begin_ticks is not None and packet.pts_ticks is not None and packet.pts_ticks < self._begin_ticks
+        stamp = self._ledger.feed(packet.pts_ticks, packet.dts_ticks, key=packet.key, discard=packet.discard or lead)
         data, self._prefix = self._prefix + packet.data if self._prefix else packet.data, b""
         try:
             surfaces = self._session().decode(data, stamp, key=packet.key)
@@ -233,11 +247,14 @@ class CudaDecodeSession:
         return DamagedInputError(f"is damaged ({what})", where=str(self._path), remedy=remedy)
 
 
-def _leading_bytes(codec: str, extradata: bytes | None) -> bytes:
+def _leading_bytes(codec: str, extradata: bytes | None, inside: bool) -> bytes:
     """What must precede the first packet: AV1's sequence header, which containers keep in a configuration record.
 
+    Within a video H.264's parameter sets, too: libav puts them before IDR pictures only, not before recovery points.
     The record is 4 bytes, the first of them 0x81, then plain OBUs (AV1 in ISO BMFF, section 2.3).
     """
     if codec == "av1" and extradata and extradata[0] == 0x81 and len(extradata) > 4:
         return bytes(extradata[4:])
+    if codec == "h264" and extradata and inside:
+        return parameter_sets(bytes(extradata))
     return b""

@@ -1,4 +1,4 @@
-"""UploadDecodeSession: decoding on the CPU for a GPU lane, only where the settings allow it.
+"""UploadDecodeSession: decoding on the CPU for a GPU lane: single key frames, and where the settings allow it all.
 
 Pictures are decoded into a small ring of pinned host slots and copied up; the report says so by a counter.
 """
@@ -6,36 +6,29 @@ Pictures are decoded into a small ring of pinned host slots and copied up; the r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dualface_ray.backends.cpu.decode import CpuDecodeSession
 from dualface_ray.backends.cuda.arena import address_of
 from dualface_ray.backends.cuda.launch import new_stream
 from dualface_ray.backends.cuda.vendor import COPY_HOST_TO_DEVICE, cupy, enter_device, translated
 from dualface_ray.frames import PixelLayout, StreamInfo
-from dualface_ray.media import DecodedBatch, Slot
-from dualface_ray.settings import Settings
+from dualface_ray.media import DecodedBatch, DecodeSession, Slot
 
 
 class UploadDecodeSession:
     """The ``DecodeSession`` port: libav decodes, slots lie on the device; as the CPU's session fills them.
 
     Args:
-        path: the video.
-        stream_id: its name in messages.
-        settings: limits and the damage policy.
-        threads: of the software decoder.
+        inner: a session of the CPU; owned by this one.
 
     Raises:
-        InputError: it cannot be opened or exceeds a limit.
         DeviceError: no working device.
     """
 
-    def __init__(self, path: Path, stream_id: str, settings: Settings, threads: int) -> None:
-        self._inner = CpuDecodeSession(path, stream_id, settings, threads)
+    def __init__(self, inner: DecodeSession) -> None:
+        self._inner = inner
         try:
             self._stream: Any = new_stream()
         except BaseException:

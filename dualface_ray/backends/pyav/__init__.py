@@ -10,6 +10,7 @@ Opens only self-contained formats from the local disk; may not know actors, dete
 
 from __future__ import annotations
 
+from dualface_ray.backends.pyav.access import begins_cleanly, parameter_sets
 from dualface_ray.backends.pyav.assemble import AssembleReport, assemble
 from dualface_ray.backends.pyav.demux import Demuxer, SourcePacket
 from dualface_ray.backends.pyav.limits import check_decoded
@@ -17,7 +18,9 @@ from dualface_ray.backends.pyav.opening import PROBLEMS, encode_error, input_err
 from dualface_ray.backends.pyav.pictures import Picture, PictureSource
 from dualface_ray.backends.pyav.pixels import SlotWriter
 from dualface_ray.backends.pyav.probe import AudioInfo, MediaProbe, probe
+from dualface_ray.backends.pyav.ranges import RangeSession
 from dualface_ray.backends.pyav.segment import SegmentWriter
+from dualface_ray.backends.pyav.survey import survey_file
 from dualface_ray.backends.pyav.timed import TimedPicture, TimedPictures
 
 __all__ = [
@@ -28,15 +31,19 @@ __all__ = [
     "MediaProbe",
     "Picture",
     "PictureSource",
+    "RangeSession",
     "SegmentWriter",
     "SlotWriter",
     "SourcePacket",
     "TimedPicture",
     "TimedPictures",
     "assemble",
+    "begins_cleanly",
     "check_decoded",
     "encode_error",
     "input_error",
     "open_input",
+    "parameter_sets",
     "probe",
+    "survey_file",
 ]

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from av.video.codeccontext import VideoCodecContext
 
 from dualface_ray.backends.pyav.opening import PROBLEMS, input_error, open_input, reading
 from dualface_ray.backends.pyav.probe import DURATION_GUESSED, best_video
-from dualface_ray.errors import UnsupportedMediaError
+from dualface_ray.errors import SeamError, UnsupportedMediaError
+from dualface_ray.timeline import round_fraction
 
 _ANNEX_B = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb", "vvc": "vvc_mp4toannexb"}
 
@@ -26,6 +28,8 @@ _NO_PRESENTATION_TIMES = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo"})
 _WITHOUT_INDEX = frozenset({"asf", "flv", "matroska,webm", "mpeg", "mpegts", "nut", "ogg", "wtv"})
 """Demuxers that search for the next packet after unreadable bytes: what lay between is gone without a trace. Formats
 with an index of all frames (MP4, MOV, AVI, MXF) deliver every packet, readable or not."""
+_BACK_S = (0, 1, 5, 30)
+"""How far before a key frame to land when a seek to its own time leads past it; at last the beginning of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,41 @@ class Demuxer:
             raise UnsupportedMediaError("its video codec is unknown", where=str(self.path), remedy="Convert it first.")
         found: VideoCodecContext = context
         return found
+
+    def begin_at(self, key_pts_ticks: int) -> None:
+        """Go to the key frame with exactly this time stamp: it is the next packet.
+
+        A seek only has to lead anywhere before it; from there on every packet is read, so that a container's index
+        need not be exact. May be called again, for any other key frame.
+
+        Raises:
+            SeamError: no packet is that key frame.
+            DamagedInputError: the container cannot be read.
+        """
+        found = None
+        with reading(self.path):
+            for back_s in _BACK_S:
+                found = self._search(key_pts_ticks, key_pts_ticks - round_fraction(back_s / self.time_base))
+                if found is not None:
+                    break
+            else:
+                found = self._search(key_pts_ticks, min(self.start_ticks, 0))
+        if found is None:
+            raise SeamError(f"the key frame at {key_pts_ticks} is not found again", where=str(self.path))
+        self._packets = chain([found], self._packets)
+
+    def _search(self, key_pts_ticks: int, from_ticks: int) -> Any:
+        if self._container is None:
+            return None
+        with contextlib.suppress(*PROBLEMS):  # before the beginning of some formats
+            self._container.seek(from_ticks, stream=self._stream, backward=True, any_frame=False)
+        self._packets = self._container.demux(self._stream)
+        while (packet := self.next_packet()) is not None:
+            if packet.pts == key_pts_ticks and packet.is_keyframe and not packet.is_discard:
+                return packet
+            if packet.dts is not None and packet.dts > key_pts_ticks:
+                return None
+        return None
 
     def next_packet(self) -> av.Packet[Any] | None:
         """The next non-empty packet in PyAV's own form, or None at the end of the file.

@@ -49,15 +49,18 @@ class PictureSource:
         demuxer: at its beginning; owned by the caller.
         threads: of the decoder; 1 = none beside the caller's.
         conceal: False = raise at the first loss.
+        begin_pts_ticks: of the key frame that the demuxer stands at, when that is not the beginning of the video:
+            pictures to be shown before it are not this source's, whatever becomes of them.
 
     Raises:
         UnsupportedMediaError: there is no decoder.
     """
 
-    def __init__(self, demuxer: Demuxer, threads: int, *, conceal: bool) -> None:
+    def __init__(self, demuxer: Demuxer, threads: int, *, conceal: bool, begin_pts_ticks: int | None = None) -> None:
         self.counters: Counter[str] = Counter()
         self._demuxer = demuxer
         self._conceal = conceal
+        self._begin_ticks = begin_pts_ticks
         self._decoder = demuxer.context
         self._decoder.thread_count = max(1, threads)
         self._decoder.thread_type = ThreadType.AUTO if threads > 1 else ThreadType.SLICE
@@ -97,7 +100,7 @@ class PictureSource:
         pts = packet.dts if self._by_dts else packet.pts
         if pts is not None:
             self._note_end(pts, packet.duration or 0)
-            if not packet.is_discard:
+            if not packet.is_discard and not self._is_lead(pts):
                 heapq.heappush(self._pending, pts)
         self._barren += 1
         self._take(self._decode(packet))
@@ -126,6 +129,8 @@ class PictureSource:
     def _take(self, frames: list[VideoFrame]) -> None:
         for frame in frames:
             self._barren = 0
+            if self._is_lead(frame.pts):
+                continue
             pts = self._time_of(frame)
             if frame.interlaced_frame:
                 self.counters["interlaced"] += 1
@@ -169,7 +174,13 @@ class PictureSource:
         lossy = self._suspect > 0 or self._demuxer.loses_silently
         self._ready.append(replace(picture, lossy=lossy))
 
+    def _is_lead(self, pts: int | None) -> bool:
+        """Whether a picture is shown before the one that decoding began with, and may lack what it refers to."""
+        return self._begin_ticks is not None and pts is not None and pts < self._begin_ticks
+
     def _fault(self, name: str, what: str) -> None:
+        if self._begin_ticks is not None and not self._started:
+            return  # a leading picture; whatever else it may be shows as a picture missing at the beginning
         self.counters[name] += 1
         self._suspect = _SUSPECT_PACKETS
         if not self._conceal:
@@ -183,12 +194,23 @@ class PictureSource:
 
     def _check_length(self) -> None:
         """Notice a file that ends well before its own header says; slow slides do not count as an early end."""
-        duration = self._demuxer.duration_ticks
-        missing = duration - (self._end_ticks - self._demuxer.start_ticks)
-        allowed = max(round_fraction(_SHORT_S / self._demuxer.time_base), duration // _SHORT_SHARE, 2 * self._widest)
-        if duration and missing > allowed:
+        if ends_early(self._demuxer, self._end_ticks, self._widest):
             self._fault("truncated", "it ends early")
 
     def _damage(self, what: str) -> DamagedInputError:
         remedy = "Copy it again, or set input.on_damage=conceal to go on."
         return DamagedInputError(f"is damaged ({what})", where=str(self._demuxer.path), remedy=remedy)
+
+
+def ends_early(demuxer: Demuxer, end_ticks: int, widest_ticks: int) -> bool:
+    """Whether a file read to its end holds clearly less than its header says.
+
+    Args:
+        demuxer: of the file.
+        end_ticks: where its last packet ends.
+        widest_ticks: longest time that a frame is shown.
+    """
+    duration = demuxer.duration_ticks
+    missing = duration - (end_ticks - demuxer.start_ticks)
+    allowed = max(round_fraction(_SHORT_S / demuxer.time_base), duration // _SHORT_SHARE, 2 * widest_ticks)
+    return bool(duration) and missing > allowed
