@@ -100,7 +100,7 @@ def _encoder(profile: Profile | None, node: NodeSnapshot, settings: Settings) ->
     if settings.lane.encoder == "cpu":
         return "cpu"
     if profile is None:
-        return "nvenc" if NVENC in node.resources else ""
+        return "nvenc" if NVENC in node.resources or settings.lane.encoder == "nvenc" else ""
     return "nvenc" if settings.encode.codec in profile.encode.codecs.value else "cpu"
 
 

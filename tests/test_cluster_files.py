@@ -314,7 +314,7 @@ def test_submitting_hands_everything_to_run(stand_ins):
     code, errors, called = script(stand_ins, "submit.sh", *arguments)
     assert (code, errors) == (0, "")
     assert called[0] == "token"
-    assert called[2:6] == ["job", "submit", "--address", "http://127.0.0.1:8265"]
+    assert called[1:5] == ["job", "submit", "--address", "http://127.0.0.1:8265"]
     assert called[called.index("--") + 1 :] == ["python", "-m", "dualface_ray", "run", *arguments]
     folder = Path(called[called.index("--working-dir") + 1])
     assert not folder.exists(), "its empty folder is removed"
