@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from actors.placement import LanePlan, decide
 from actors.snapshot import ClusterSnapshot
+from dualface_ray.errors import DualfaceError, PlacementError, ProfileError
 from dualface_ray.hardware import Profile, load_profile
 from dualface_ray.settings import Settings
 
@@ -21,6 +22,8 @@ class Changes:
     """Ids of lanes on nodes that are about to leave: they finish what they have and take nothing more."""
     lost: tuple[str, ...] = ()
     """Ids of lanes whose node is gone: their videos go back to the queue."""
+    missing: DualfaceError | None = None
+    """Why no lane could be planned: what is left of the cluster declares no card, or a profile that cannot be used."""
 
 
 def changes(
@@ -43,10 +46,6 @@ def changes(
         ring_bytes: for each video that still waits, what its frames take in a pool.
         next_number: of the first new lane's id; ids are never used twice.
         profiles: static profiles by name.
-
-    Raises:
-        ProfileError: a node that joined names a profile that does not exist or that nobody has verified.
-        PlacementError: ``lane.backend=cuda`` and no card is left in the cluster.
     """
     alive = {node.node_id: node for node in snapshot.nodes}
     pinned = [lane for lane in lanes if lane.node_id]
@@ -57,9 +56,12 @@ def changes(
     if not ring_bytes or room == 0 or not alive:
         return Changes(drain=drain, lost=lost)
     waiting = [(lane.node_id, lane.bundle) for lane in kept if lane.lane_id not in placed]
-    decision = decide(
-        settings, snapshot.with_bundles(waiting), ring_bytes, profiles, first_number=next_number, at_most=room
-    )
+    try:
+        decision = decide(
+            settings, snapshot.with_bundles(waiting), ring_bytes, profiles, first_number=next_number, at_most=room
+        )
+    except (PlacementError, ProfileError) as error:  # a job that runs goes on with the lanes it has
+        return Changes(drain=drain, lost=lost, missing=error)
     return Changes(_only_new(settings, decision.lanes, kept), drain, lost)
 
 

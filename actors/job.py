@@ -1,57 +1,61 @@
-"""JobRunner: the queue of videos and the lanes that pull from it; JobActor: its Ray shell."""
+"""JobRunner: the videos of a job and the lanes that pull their units; JobActor: its Ray shell.
+
+Units (what of each video is ready) ─► Schedule (which unit a lane takes) ─► Lane ─► status ─► Units, Board
+Fleet (lanes follow the nodes) ─► deaths ─► AttemptBook (again or given up) ─► Schedule
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
-import ray
-
-from actors.lane import Lane, LaneState
+from actors.board import Board
+from actors.fleet import Fleet, Ports
+from actors.lane import Lane
+from actors.manifest import Manifest, manifest_path
 from actors.messages import SegmentJob, StreamStatus
-from actors.placement import ClusterSnapshot, plan_lanes
-from actors.recovery import AttemptBook, LaneBook
-from dualface_ray.errors import ActorError, Cancelled, DualfaceError, OutputError, PlacementError
-from dualface_ray.media import remove_partials
-from dualface_ray.report import JobSnapshot, RateMeter, VideoProgress, VideoState, VideoTask, write_failure
+from actors.nodes import grows, look
+from actors.pieces import DiskPieces
+from actors.recovery import AttemptBook, blames_the_lane
+from actors.schedule import Schedule
+from actors.units import Step, Unit, Units
+from dualface_ray.errors import ActorError, Cancelled, DualfaceError, RequestError
+from dualface_ray.media import remove_leftovers, remove_partials, remove_workspace
+from dualface_ray.report import JobSnapshot, VideoState, VideoTask
 from dualface_ray.settings import Settings
 
 POLL_S = 0.2
 
 
-@dataclass(slots=True)
-class _Video:
-    task: VideoTask
-    progress: VideoProgress
-    meter: RateMeter
-
-
 class JobRunner:
-    """Runs a job in one thread: polls lanes, hands out videos, takes note of ends and deaths.
+    """Runs a job in one thread: follows the cluster, hands out units, takes note of ends and deaths.
 
     Args:
         tasks: what to do; those already done or refused come with a final state and are only reported.
         settings: of the job.
         job_id: marks what the job reserves in the cluster.
+        outputs_key: the output folder, for the manifest; without it the folder that all outputs share.
     """
 
-    def __init__(self, tasks: Sequence[VideoTask], settings: Settings, job_id: str = "") -> None:
-        self._settings = settings
-        self._job_id = job_id
-        self._lock = threading.Lock()
-        self._videos = {task.stream_id: _Video(task, task.initial_progress(), RateMeter()) for task in tasks}
-        self._waiting = deque(t.stream_id for t in tasks if not t.initial_progress().state.final)
+    def __init__(self, tasks: Sequence[VideoTask], settings: Settings, job_id: str = "", outputs_key: str = "") -> None:
+        self._board = Board(tasks, settings)
+        self._todo = self._board.unfinished
+        self._units = Units([self._board.task(name) for name in self._todo], settings, DiskPieces())
+        self._schedule = Schedule()
+        self._small: deque[str] = deque()
+        """Units that are not worth queueing: any lane takes them first."""
         self._attempts = AttemptBook(settings.job.max_attempts)
-        self._lane_book = LaneBook()
-        self._lanes: list[Lane] = []
-        self._notes: list[str] = []
+        self._fleet = Fleet(settings, Ports(look=look, make=lambda plan: Lane(plan, settings, job_id), may_grow=grows))
+        self._manifest = _manifest(tasks, outputs_key)
+        self._keep: set[str] = set()
+        """Videos whose finished parts stay for the next run: it was the job that failed."""
+        self._known_lanes: set[str] = set()
+        self._began_s: dict[str, float] = {}
+        """When each running unit was handed out."""
         self._cancelled = threading.Event()
-        self._began_s = time.monotonic()
-        self._elapsed_s = 0.0
-        self._final = False
         self._thread = threading.Thread(target=self._run, name="job", daemon=True)
 
     def start(self) -> None:
@@ -59,28 +63,19 @@ class JobRunner:
         self._thread.start()
 
     def cancel(self) -> None:
-        """Stop everything that is not finished; partial files are removed."""
+        """Stop everything that is not finished; whatever is unfinished is removed."""
         self._cancelled.set()
 
     def snapshot(self) -> JobSnapshot:
         """The job as it stands now."""
-        with self._lock:
-            elapsed = self._elapsed_s if self._final else time.monotonic() - self._began_s
-            return JobSnapshot(
-                videos=tuple(video.progress for video in self._videos.values()),
-                lanes=tuple(f"{lane.plan.text}, {lane.state.value}" for lane in self._lanes),
-                elapsed_s=elapsed,
-                final=self._final,
-                notes=tuple(self._notes),
-            )
+        return self._board.snapshot(self._fleet.texts, self._units.waiting, len(self._began_s))
 
     # --- the thread -----------------------------------------------------------------------------------------------
     def _run(self) -> None:
         try:
-            if self._waiting:
-                self._open_lanes()
-            while self._unfinished() and not self._cancelled.is_set():
-                self._turn()
+            self._begin()
+            while self._board.unfinished and not self._cancelled.is_set():
+                self._turn(time.monotonic())
                 self._cancelled.wait(POLL_S)
             if self._cancelled.is_set():
                 self._end_rest(Cancelled("cancelled"), VideoState.CANCELLED)
@@ -89,113 +84,190 @@ class JobRunner:
         except Exception as error:  # a fault of ours must end the job, not leave its driver waiting
             self._end_rest(ActorError(f"the job failed: {error!r}", where="job"), VideoState.FAILED)
         finally:
-            for lane in self._lanes:
-                lane.close()
-            for video in self._videos.values():
-                remove_partials(video.task.outputs)
-            with self._lock:
-                self._elapsed_s = time.monotonic() - self._began_s
-                self._final = True
+            self._fleet.close()
+            for name in self._todo:  # again, now that nobody writes any more
+                (remove_leftovers if name in self._keep else remove_workspace)(self._board.task(name).outputs)
+            self._manifest.close()
+            self._board.close()
 
-    def _open_lanes(self) -> None:
-        resources = ray.cluster_resources()
-        snapshot = ClusterSnapshot(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0))
-        rings = [self._videos[stream_id].task.ring_bytes for stream_id in self._waiting]
-        plans = plan_lanes(self._settings, snapshot, rings)
-        lanes = [Lane(plan, self._settings, self._job_id) for plan in plans]
-        with self._lock:
-            self._lanes = lanes
+    def _begin(self) -> None:
+        for name in self._todo:
+            remove_leftovers(self._board.task(name).outputs)
+        self._board.note(*self._manifest.notes)
 
-    def _unfinished(self) -> bool:
-        return any(not video.progress.state.final for video in self._videos.values())
-
-    def _turn(self) -> None:
-        for position, lane in enumerate(self._lanes):
-            lane.advance()
+    def _turn(self, now_s: float) -> None:
+        for lane in self._fleet.turn(now_s, self._units.rings):
+            self._bury(lane, now_s)
+        self._queue(self._units.release(self._fleet.slots))
+        ready = self._fleet.ready
+        for lane in ready:
             for status in list(lane.streams.values()):
-                self._take(lane, status)
-            if lane.state is LaneState.DEAD:
-                self._bury(position, lane)
-        for lane in self._lanes:
-            while self._waiting and lane.free > 0:
-                self._hand_out(lane, self._waiting.popleft())
+                self._take(lane, status, now_s)
+        for lane in ready:
+            self._feed(lane, now_s)
+        self._board.note(*self._fleet.notes)
+        self._manifest.flush()
 
-    def _hand_out(self, lane: Lane, stream_id: str) -> None:
-        task = self._videos[stream_id].task
-        epoch = self._attempts.begin(stream_id)
-        lane.assign(SegmentJob(stream_id, epoch, task.source, task.outputs, task.fingerprint))
-        self._update(stream_id, state=VideoState.RUNNING, attempts=epoch + 1, frames_done=0)
+    def _queue(self, units: Sequence[Unit]) -> None:
+        for unit in units:
+            if unit.small:
+                self._small.append(unit.unit_id)
+            else:
+                self._schedule.add(unit.unit_id, unit.cost_s)
 
-    def _take(self, lane: Lane, status: StreamStatus) -> None:
-        video = self._videos[status.stream_id]
-        fps = video.meter.push(time.monotonic(), status.frames_done)
-        left = status.frames_total - status.frames_done
-        eta_s = left / fps if fps > 0 and left > 0 else None
-        frames = {"frames_done": status.frames_done, "frames_total": status.frames_total}
+    def _feed(self, lane: Lane, now_s: float) -> None:
+        lane_id = lane.plan.lane_id
+        if lane_id not in self._known_lanes:
+            self._known_lanes.add(lane_id)
+            self._schedule.join(lane_id, kind=lane.plan.kind, slots=lane.plan.streams, speed=lane.plan.speed)
+        while lane.free > 0:
+            unit_id = self._small.popleft() if self._small else self._schedule.next_for(lane_id, now_s)
+            if unit_id is None:
+                break
+            self._hand_out(lane, self._units[unit_id], now_s)
+        ahead = self._schedule.prefetch_for(lane_id, now_s) if not lane.draining else None
+        if ahead is not None and getattr(self._board.task(self._units[ahead].video), "origin", None):
+            lane.prefetch(self._segment(self._units[ahead], 0))
+
+    def _hand_out(self, lane: Lane, unit: Unit, now_s: float) -> None:
+        epoch = self._attempts.begin(unit.unit_id, self._manifest.attempts(unit.unit_id))
+        self._units.taken(unit.unit_id)
+        self._began_s[unit.unit_id] = now_s
+        self._board.begun(unit.video, epoch + 1)
+        self._note(unit, VideoState.RUNNING, lane)
+        lane.assign(self._segment(unit, epoch))
+
+    def _segment(self, unit: Unit, epoch: int) -> SegmentJob:
+        task = self._board.task(unit.video)
+        return SegmentJob(
+            unit.unit_id,
+            epoch,
+            task.source,
+            task.outputs,
+            task.fingerprint,
+            work=unit.work,
+            spans=unit.spans,
+            notes=unit.notes,
+        )
+
+    # --- what comes back ------------------------------------------------------------------------------------------
+    def _take(self, lane: Lane, status: StreamStatus, now_s: float) -> None:
+        """A lane says how far a unit has come, or that it has ended."""
+        if status.stream_id not in self._units:
+            lane.finished(status.key)  # it was dropped meanwhile
+            return
+        unit = self._units[status.stream_id]
         if not status.state.final:
-            self._update(status.stream_id, state=status.state, fps=fps, eta_s=eta_s, **frames)
+            frames = self._units.progress(unit.unit_id, status.frames_done, status.frames_total)
+            self._board.moved(unit.video, status.state, *frames)
             return
-        lane.finished(status.key)
+        error = status.error
         if status.state is VideoState.DONE:
-            self._lane_book.finished_one(lane.plan.lane_id)
-            average = status.frames_done / max(1e-9, video.meter.seconds)
-            self._update(status.stream_id, state=VideoState.DONE, fps=average, eta_s=None, **frames)
-            return
-        error = status.error if isinstance(status.error, DualfaceError) else ActorError(repr(status.error))
-        self._fail(status.stream_id, error)
+            lane.finished(status.key)
+            self._fleet.finished_one(lane)
+            self._finished(lane, unit, status, now_s)
+        elif isinstance(error, DualfaceError) and blames_the_lane(error):
+            lane.fail(error)  # the next turn buries it, and this unit waits again
+        else:
+            lane.finished(status.key)
+            self._failed(lane, unit, error if isinstance(error, DualfaceError) else ActorError(repr(error)))
 
-    def _bury(self, position: int, lane: Lane) -> None:
-        """A lane died: kill what is left of it, give its videos back to the queue or up, start it again or not."""
+    def _finished(self, lane: Lane, unit: Unit, status: StreamStatus, now_s: float) -> None:
+        self._schedule.finished(lane.plan.lane_id, unit.unit_id, now_s - self._began_s.pop(unit.unit_id, now_s))
+        self._note(unit, VideoState.DONE, lane)
+        step = self._units.done(unit.unit_id, self._fleet.slots)
+        if step.complete:
+            self._board.done(unit.video, status.frames_done)
+            self._manifest.video(unit.video, VideoState.DONE)
+            remove_workspace(self._board.task(unit.video).outputs)
+        self._go_on(step)
+
+    def _failed(self, lane: Lane, unit: Unit, error: DualfaceError) -> None:
+        self._note(unit, VideoState.FAILED, lane)
+        step = self._units.instead(unit.unit_id, error)
+        if step is None:
+            self._give_up(unit.video, error)
+        else:
+            self._go_on(step)
+
+    def _go_on(self, step: Step) -> None:
+        self._drop(step.dropped)
+        self._queue(step.ready)
+
+    def _bury(self, lane: Lane, now_s: float) -> None:
+        """A lane died: its units wait again or are given up; the fleet decides when it starts again."""
         cause = lane.failure or ActorError("died", where=lane.plan.lane_id)
         orphans = list(lane.jobs.values())
-        lane.close()
+        self._schedule.lane_died(lane.plan.lane_id)
+        self._known_lanes.discard(lane.plan.lane_id)
+        self._fleet.bury(lane, now_s)
         for job in orphans:
-            remove_partials(job.outputs)
-            verdict = self._attempts.verdict(job.stream_id, str(job.source), cause)
-            if verdict is None:
-                self._waiting.appendleft(job.stream_id)
-                self._update(job.stream_id, state=VideoState.WAITING, fps=0.0, eta_s=None, frames_done=0)
-            else:
-                self._fail(job.stream_id, verdict)
-        again = self._lane_book.died(lane.plan.lane_id) and not isinstance(cause, PlacementError)
-        with self._lock:
-            self._notes.append(f"{cause}; {'started again' if again else 'stays out'}")
-            if again:
-                self._lanes[position] = Lane(lane.plan, self._settings, self._job_id)
-        if not again and all(other.state in (LaneState.DEAD, LaneState.CLOSED) for other in self._lanes):
-            raise cause
+            remove_partials(job.outputs, job.piece)
+            if job.stream_id not in self._units:
+                continue
+            unit = self._units[job.stream_id]
+            self._began_s.pop(unit.unit_id, None)
+            verdict = self._attempts.verdict(unit.unit_id, str(job.source), cause)
+            if verdict is not None:
+                self._give_up(unit.video, verdict)
+                continue
+            self._units.returned(unit.unit_id)
+            if unit.small:
+                self._small.appendleft(unit.unit_id)
+            frames = self._units.progress(unit.unit_id, 0, 0)
+            self._board.waits(unit.video, frames[0])
 
-    def _fail(self, stream_id: str, error: DualfaceError) -> None:
-        task = self._videos[stream_id].task
-        try:
-            write_failure(task, error, self._settings, max(1, self._attempts.attempts(stream_id)))
-        except OutputError as other:
-            with self._lock:
-                self._notes.append(f"the report of this failure cannot be written: {other}")
-        self._update(stream_id, state=VideoState.FAILED, error=str(error), error_code=error.code, fps=0.0, eta_s=None)
+    def _give_up(self, name: str, error: DualfaceError) -> None:
+        attempts = max((self._attempts.attempts(unit_id) for unit_id in self._units.open(name)), default=1)
+        self._drop(self._units.give_up(name))
+        self._board.failed(name, error, attempts)
+        self._manifest.video(name, VideoState.FAILED, str(error))
+        remove_workspace(self._board.task(name).outputs)
+
+    def _drop(self, unit_ids: Sequence[str]) -> None:
+        """These units are not wanted any more, wherever they are."""
+        for unit_id in unit_ids:
+            self._schedule.drop(unit_id)
+            self._began_s.pop(unit_id, None)
+            if unit_id in self._small:
+                self._small.remove(unit_id)
+        gone = set(unit_ids)
+        for lane in self._fleet.ready:
+            for key in [key for key in lane.jobs if key[0] in gone]:
+                lane.finished(key)
 
     def _end_rest(self, error: DualfaceError, state: VideoState) -> None:
-        for lane in self._lanes:
-            lane.close()
-        for stream_id, video in self._videos.items():
-            if video.progress.state.final:
-                continue
+        self._fleet.close()
+        for name in self._board.unfinished:
             if state is VideoState.FAILED:
-                self._fail(stream_id, error)
+                self._keep.add(name)
+            if state is VideoState.CANCELLED or isinstance(error, RequestError):
+                self._board.stopped(name, state, error)
             else:
-                self._update(stream_id, state=state, error=str(error), error_code=error.code, fps=0.0, eta_s=None)
+                self._board.failed(name, error, self._board.progress(name).attempts)
+            self._manifest.video(name, state, str(error))
 
-    def _update(self, stream_id: str, **changes: object) -> None:
-        with self._lock:
-            video = self._videos[stream_id]
-            video.progress = replace(video.progress, **changes)  # type: ignore[arg-type]
+    def _note(self, unit: Unit, state: VideoState, lane: Lane) -> None:
+        attempts = self._attempts.attempts(unit.unit_id)
+        plan = lane.plan
+        self._manifest.unit(unit.unit_id, unit.video, unit.work.value, state, attempts, plan.lane_id, plan.node_id)
+
+
+def _manifest(tasks: Sequence[VideoTask], outputs_key: str) -> Manifest:
+    """The manifest of the output folder, with the videos of this job taken in."""
+    if not tasks:
+        return Manifest(None)
+    key = outputs_key or os.path.commonpath([task.outputs.report.parent for task in tasks])
+    manifest = Manifest.open(manifest_path(key), key)
+    manifest.begin(tasks)
+    return manifest
 
 
 class JobActor:
     """Shell: every method hands over to the runner's thread and returns at once."""
 
-    def __init__(self, tasks: Sequence[VideoTask], settings: Settings, job_id: str) -> None:
-        self._runner = JobRunner(tasks, settings, job_id)
+    def __init__(self, tasks: Sequence[VideoTask], settings: Settings, job_id: str, outputs_key: str = "") -> None:
+        self._runner = JobRunner(tasks, settings, job_id, outputs_key)
         self._runner.start()
 
     def snapshot(self) -> JobSnapshot:

@@ -46,13 +46,18 @@ class Lane:
     """Starts, feeds, watches and ends the actors of one lane; no method blocks but ``close``.
 
     A lane is advanced by its owner a few times a second. It becomes DEAD (``failure`` says why) when an actor dies,
-    a call between two actors fails, or nothing moves for ``job.watchdog_s`` while it has work.
+    a call between two actors fails, an actor does not get ready within ``job.start_timeout_s``, or nothing moves for
+    ``job.watchdog_s`` while it has work.
     """
 
     def __init__(self, plan: LanePlan, settings: Settings, job_id: str = "") -> None:
         self.plan = plan
         self.state = LaneState.PLACING
         self.failure: DualfaceError | None = None
+        self.draining = False
+        """Its node is about to leave: it finishes what it has and takes nothing more."""
+        self.lost = False
+        """Its node is gone: it cannot be started again there."""
         self.jobs: dict[StreamKey, SegmentJob] = {}
         self.streams: dict[StreamKey, StreamStatus] = {}
         self._settings = settings
@@ -65,7 +70,8 @@ class Lane:
         self._placed = self._group.ready()
         self._deadline_s = time.monotonic() + settings.job.placement_timeout_s
         self._actors: dict[str, Any] = {}
-        self._starting: list[Any] = []
+        self._starting: dict[Any, str] = {}
+        """What is still awaited of which actor."""
         self._pings: dict[str, Any] = {}
         self._outbox = Outbox(plan.lane_id)
         self._progress: dict[str, int] = {}
@@ -76,7 +82,13 @@ class Lane:
     @property
     def free(self) -> int:
         """How many further segments it can take now."""
-        return self.plan.streams - len(self.jobs) if self.state is LaneState.READY else 0
+        return self.plan.streams - len(self.jobs) if self.state is LaneState.READY and not self.draining else 0
+
+    @property
+    def text(self) -> str:
+        """One readable line."""
+        state = "draining" if self.draining and self.state is LaneState.READY else self.state.value
+        return f"{self.plan.text}, {state}"
 
     def assign(self, job: SegmentJob) -> None:
         """Start a segment: the encoder hears of it before the decoder can send its first frame.
@@ -86,6 +98,7 @@ class Lane:
         running = self.jobs.values()
         job = replace(
             job,
+            notes=tuple(dict.fromkeys((*job.notes, *self.plan.notes))),
             decoder=_least_used(self.plan.decoders, [other.decoder for other in running]),
             encoder=_least_used(self.plan.encoders, [other.encoder for other in running]),
         )
@@ -101,6 +114,20 @@ class Lane:
         if job is not None:
             for name in (f"encoder-{job.encoder}", "inference"):
                 self._outbox.sent(self._actors[name].forget.remote(key))
+
+    def prefetch(self, job: SegmentJob) -> None:
+        """This segment will probably come next: its source can be fetched to the lane's node meanwhile."""
+        decoder = _least_used(self.plan.decoders, [other.decoder for other in self.jobs.values()])
+        self._outbox.sent(self._actors[f"decoder-{decoder}"].prefetch.remote(job))
+
+    def fail(self, error: DualfaceError) -> None:
+        """Count it as dead: what ended one of its segments lies with the lane."""
+        self._die(error)
+
+    def lose(self, what: str) -> None:
+        """Count it as dead for good, with everything it has."""
+        self.lost = True
+        self._die(ActorError(what, where=self.plan.lane_id))
 
     def facts(self) -> dict[str, float | int | str]:
         """What its actors last said of themselves, each under the actor's name."""
@@ -124,7 +151,10 @@ class Lane:
             self._die(ActorError(f"lost ({type(error).__name__})", where=self.plan.lane_id))
 
     def close(self) -> None:
-        """End the lane: each actor's own ``close`` first, consumers before the pool's owner, then the processes."""
+        """End the lane: each actor's own ``close`` first, consumers before the pool's owner, then the processes.
+
+        A lane that works takes some seconds at most, any other one none: nothing that hangs is waited for.
+        """
         graceful = self.state is LaneState.READY
         self.state = LaneState.CLOSED if self.state is not LaneState.DEAD else self.state
         for role in ("encoder", "inference", "decoder"):
@@ -150,14 +180,18 @@ class Lane:
         decoders = [self._start(f"decoder-{number}", DecoderActor) for number in range(self.plan.decoders)]
         inference = self._start("inference", InferenceActor)
         encoders = [self._start(f"encoder-{number}", EncoderActor) for number in range(self.plan.encoders)]
-        self._starting = [actor.prepare.remote() for actor in self._actors.values()]
-        for decoder in decoders:
+        self._starting = {actor.prepare.remote(): name for name, actor in self._actors.items()}
+        for number, decoder in enumerate(decoders):
             handle = decoder.export_pool.remote()  # exported once; Ray resolves the reference for every importer
-            attached = [importer.attach.remote(handle) for importer in (inference, *encoders)]
-            self._starting += [*attached, decoder.seal.remote(*attached), decoder.connect.remote(inference)]
+            attached = {inference.attach.remote(handle): "inference"}
+            attached |= {encoder.attach.remote(handle): f"encoder-{n}" for n, encoder in enumerate(encoders)}
+            ends = (decoder.seal.remote(*attached), decoder.connect.remote(inference))
+            self._starting |= {**attached, **dict.fromkeys(ends, f"decoder-{number}")}
         facts = inference.describe.remote()
-        self._starting.append(inference.connect.remote(*encoders))
-        self._starting += [encoder.connect.remote(inference, facts, *decoders) for encoder in encoders]
+        self._starting[inference.connect.remote(*encoders)] = "inference"
+        for number, encoder in enumerate(encoders):
+            self._starting[encoder.connect.remote(inference, facts, *decoders)] = f"encoder-{number}"
+        self._deadline_s = time.monotonic() + self._settings.job.start_timeout_s
         self.state = LaneState.STARTING
 
     def _start(self, name: str, actor_class: Any) -> Any:
@@ -173,11 +207,19 @@ class Lane:
         return actor
 
     def _advance_starting(self) -> None:
-        done, self._starting = ray.wait(self._starting, num_returns=len(self._starting), timeout=0)
+        done, left = ray.wait(list(self._starting), num_returns=len(self._starting), timeout=0)
         ray.get(done, timeout=0)
-        if not self._starting:
+        self._starting = {reference: self._starting[reference] for reference in left}
+        if not left:
             self.state = LaneState.READY
             self._moved_at_s = time.monotonic()
+        elif time.monotonic() > self._deadline_s:
+            raise ActorError(
+                f"no answer from {' and '.join(sorted(set(self._starting.values())))} within "
+                f"{self._settings.job.start_timeout_s:g} s of the start",
+                where=self.plan.lane_id,
+                remedy="job.start_timeout_s sets how long building an engine may take.",
+            )
 
     def _advance_ready(self) -> None:
         for role, actor in self._actors.items():

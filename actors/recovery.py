@@ -1,37 +1,73 @@
-"""Recovery rules: how often a video is tried and how often a lane may be started again. Pure."""
+"""Recovery rules: how often a piece of work is tried, and when a lane that died is started again. Pure.
+
+a lane dies ─► its units: AttemptBook.verdict ─► again elsewhere, or given up with the cause
+            └► itself:    LaneBook.died ─► at once with a smaller plan (out of device memory)
+                                        └► after a pause that doubles ─► out for a cool-down that doubles
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from dualface_ray.errors import ActorError, DualfaceError
+from actors.placement import LanePlan
+from dualface_ray.errors import (
+    ActorError,
+    DeviceError,
+    DualfaceError,
+    EncoderSessionsExhausted,
+    PlacementError,
+    ResourceError,
+    VramBudgetError,
+)
+
+FIRST_PAUSE_S = 0.25
+"""Before a lane that died is started again; it doubles with every start after which nothing was finished."""
+LONGEST_COOLDOWN_S = 1800.0
+"""Cool-downs double up to this: a machine that has been repaired is found within half an hour."""
+
+
+def blames_the_lane(error: DualfaceError) -> bool:
+    """Whether what ended a unit lies with its lane (then it is tried elsewhere) and not with the video."""
+    return isinstance(error, (VramBudgetError, DeviceError, EncoderSessionsExhausted))
+
+
+def ran_out_of_memory(error: DualfaceError) -> bool:
+    """Whether a smaller plan would have helped."""
+    return isinstance(error, ResourceError) and not isinstance(
+        error, (DeviceError, EncoderSessionsExhausted, PlacementError)
+    )
 
 
 @dataclass(slots=True)
 class AttemptBook:
-    """Counts the attempts at each video; a video that keeps taking its lane down is given up with its cause.
+    """Counts the attempts at each unit; one that keeps taking its lane down is given up with its cause.
 
     Args:
-        max_attempts: attempts a video gets when its lane dies (errors of the video itself are never tried again:
+        max_attempts: attempts a unit gets when its lane dies (errors of the video itself are never tried again:
             the same file gives the same error).
     """
 
     max_attempts: int
     _attempts: dict[str, int] = field(default_factory=dict)
 
-    def begin(self, stream_id: str) -> int:
-        """Number of this attempt, from 0: the epoch of its messages."""
-        epoch = self._attempts.get(stream_id, 0)
-        self._attempts[stream_id] = epoch + 1
+    def begin(self, unit_id: str, earlier: int = 0) -> int:
+        """Number of this attempt, from 0: the epoch of its messages.
+
+        Args:
+            unit_id: which.
+            earlier: attempts during which the job itself died; they count once.
+        """
+        epoch = self._attempts.get(unit_id, earlier)
+        self._attempts[unit_id] = epoch + 1
         return epoch
 
-    def attempts(self, stream_id: str) -> int:
+    def attempts(self, unit_id: str) -> int:
         """Attempts begun so far."""
-        return self._attempts.get(stream_id, 0)
+        return self._attempts.get(unit_id, 0)
 
-    def verdict(self, stream_id: str, source: str, cause: DualfaceError) -> ActorError | None:
+    def verdict(self, unit_id: str, source: str, cause: DualfaceError) -> ActorError | None:
         """None = try again elsewhere; an error = give the video up."""
-        attempts = self.attempts(stream_id)
+        attempts = self.attempts(unit_id)
         if attempts < self.max_attempts:
             return None
         times = "once" if attempts == 1 else f"{attempts} times"
@@ -42,22 +78,72 @@ class AttemptBook:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """What becomes of a lane that died."""
+
+    plan: LanePlan
+    pause_s: float
+    text: str
+    """The same in words."""
+    cooling: bool = False
+    """It is out for a cool-down: it has failed too often in a row."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    barren: int = 0
+    """Starts in a row after which nothing was finished."""
+    cooldowns: int = 0
+
+
 @dataclass(slots=True)
 class LaneBook:
-    """Decides whether a dead lane is started again: not while it dies without finishing anything.
+    """The circuit breaker of each lane.
 
     Args:
-        max_barren_starts: starts in a row without one finished video after which a lane stays out.
+        cooldown_s: how long a lane stays out the first time that it has failed too often in a row.
+        max_barren_starts: starts in a row without one finished unit after which it is out. After a cool-down it
+            has one start to prove itself.
     """
 
+    cooldown_s: float
     max_barren_starts: int = 3
-    _barren: dict[str, int] = field(default_factory=dict)
+    _slots: dict[str, _Slot] = field(default_factory=dict)
 
-    def died(self, lane_id: str) -> bool:
-        """Take note of a death; True = start it again."""
-        self._barren[lane_id] = self._barren.get(lane_id, 0) + 1
-        return self._barren[lane_id] < self.max_barren_starts
+    def died(self, plan: LanePlan, cause: DualfaceError) -> Restart:
+        """Take note of a death; lane ids stay the same over restarts."""
+        if plan.smaller is not None and ran_out_of_memory(cause):
+            return _with_less(plan, plan.smaller)
+        slot = self._slots.setdefault(plan.lane_id, _Slot())
+        slot.barren += 1
+        if slot.barren < self.max_barren_starts:
+            return Restart(plan, FIRST_PAUSE_S * 2 ** (slot.barren - 1), "it is started again")
+        pause_s = min(self.cooldown_s * 2**slot.cooldowns, max(self.cooldown_s, LONGEST_COOLDOWN_S))
+        slot.cooldowns += 1
+        slot.barren = self.max_barren_starts - 1
+        starts = self.max_barren_starts if slot.cooldowns == 1 else 1
+        return Restart(plan, pause_s, f"it stays out for {pause_s:g} s: {_starts(starts)} without result", cooling=True)
 
     def finished_one(self, lane_id: str) -> None:
-        """A video was finished there: the lane is healthy."""
-        self._barren[lane_id] = 0
+        """A unit was finished there: the lane is healthy."""
+        self._slots.pop(lane_id, None)
+
+    def forget(self, lane_id: str) -> None:
+        """The lane is gone for good."""
+        self._slots.pop(lane_id, None)
+
+
+def _with_less(plan: LanePlan, smaller: LanePlan) -> Restart:
+    note = (
+        f"a lane ran out of device memory and went on with {smaller.streams} videos at once instead of {plan.streams}"
+    )
+    if smaller.streams == plan.streams:
+        note = "a lane ran out of device memory and went on with a smaller plan"
+    notes = smaller.notes if len(smaller.notes) > len(plan.notes) else (*plan.notes, note)
+    again = replace(smaller, lane_id=plan.lane_id, node_id=plan.node_id, notes=tuple(dict.fromkeys(notes)))
+    return Restart(again, FIRST_PAUSE_S, "it is started again with its next smaller plan")
+
+
+def _starts(count: int) -> str:
+    return "one start" if count == 1 else f"{count} starts in a row"

@@ -59,6 +59,9 @@ class JobSnapshot:
     """Every video has reached a final state and the lanes are closed."""
     notes: tuple[str, ...] = ()
     """Degradations and restarts worth telling the user."""
+    units_waiting: int = 0
+    """Videos, and parts of long ones, that no lane has begun."""
+    units_running: int = 0
 
     @property
     def exit_code(self) -> int:

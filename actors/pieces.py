@@ -1,0 +1,53 @@
+"""DiskPieces: what earlier units of a video have left in its work folder."""
+
+from __future__ import annotations
+
+from dualface_ray.errors import OutputError, ProtocolError
+from dualface_ray.framing import check_seam
+from dualface_ray.media import Span, plan_spans
+from dualface_ray.report import Survey as SurveyRecord
+from dualface_ray.report import VideoTask, load_bridge, load_plan, load_span, load_survey, save_plan
+
+OVERLAP_S = 3.0
+"""Both neighbours decide on so much: the camera's look-ahead and a tracker's warm-up are over well before its end."""
+
+
+class DiskPieces:
+    """Reads the records; they count only with the fingerprint of this very request."""
+
+    def survey(self, task: VideoTask) -> SurveyRecord | None:
+        """Of this video, if it is finished."""
+        return load_survey(task.outputs, task.fingerprint)
+
+    def plan(self, task: VideoTask) -> tuple[Span, ...] | None:
+        """How an earlier run has cut it."""
+        return load_plan(task.outputs, task.fingerprint)
+
+    def cut(self, task: VideoTask, pieces: int) -> tuple[Span, ...]:
+        """Cut it and keep the plan; a video whose plan cannot be written is done whole, which fails with the cause."""
+        survey = self.survey(task)
+        spans = plan_spans(survey, pieces, OVERLAP_S) if survey is not None else ()
+        if spans:
+            try:
+                save_plan(task.outputs, task.fingerprint, spans)
+            except OutputError:
+                return ()
+        return spans
+
+    def has_span(self, task: VideoTask, span: Span) -> bool:
+        """Whether this span is finished."""
+        return load_span(task.outputs, span, task.fingerprint) is not None
+
+    def has_bridge(self, task: VideoTask, before: Span, after: Span) -> bool:
+        """Whether the bridge between these is finished."""
+        return load_bridge(task.outputs, before, after, task.fingerprint) is not None
+
+    def disagreement(self, task: VideoTask, before: Span, after: Span) -> str:
+        """Why these finished spans cannot mean the same two people; "" = they do."""
+        first, second = (load_span(task.outputs, span, task.fingerprint) for span in (before, after))
+        if first is None or second is None:
+            return f"the record of a part near frame {before.seam_frame} has vanished"
+        try:
+            return check_seam(first.coda, second.overture)
+        except ProtocolError as error:
+            return str(error)
