@@ -238,11 +238,23 @@ def probe(
 
 
 @app.command()
-def doctor(as_json: _Json = False) -> None:
+def doctor(
+    profile: Annotated[
+        str, typer.Option("--profile", metavar="NAME", help="Hold the cards against it; default: each card's own.")
+    ] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where results shall go; default: here.")
+    ] = None,
+    scratch: Annotated[Path | None, typer.Option("--scratch", metavar="DIR", help="A scratch folder to check.")] = None,
+    config: _Config = None,
+    sets: _Sets = None,
+    as_json: _Json = False,
+) -> None:
     """Check that everything a run needs is there; name the remedy of what is not."""
-    from dualface_ray.cli.doctor import examine
+    from dualface_ray.cli.doctor import DoctorRequest, examine
 
-    _finish(guarded(lambda: examine(as_json=as_json), as_json=as_json))
+    request = DoctorRequest(profile, output, scratch, config, tuple(sets or ()))
+    _finish(guarded(lambda: examine(request, as_json=as_json), as_json=as_json))
 
 
 @models_app.command("list")

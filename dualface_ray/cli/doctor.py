@@ -6,91 +6,130 @@ import importlib.metadata
 import json
 import os
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 from dualface_ray.cli.text import shown, size
 from dualface_ray.errors import DualfaceError
-from dualface_ray.hardware import Space, cores, gpus, shared_memory
+from dualface_ray.hardware import (
+    Finding,
+    Profile,
+    Space,
+    cores,
+    descriptors_finding,
+    folder_facts,
+    folder_finding,
+    load_profile,
+    probe_driver,
+    shared_memory,
+    surroundings,
+)
 from dualface_ray.settings import Settings, config_dir, resolve
 
 _LOWEST_PYTHON = (3, 10)
-_OPTIONAL = frozenset({"nvidia-ml-py", "PyNvVideoCodec", "tensorrt", "cupy-cuda13x"})
+_PACKAGES_OF_CARDS = 512 << 20
+"""With cards, /dev/shm holds pages of generations and Ray's small object store; below this Ray moves it to a disk."""
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """The outcome of one check; ``remedy`` is empty when all is well."""
+class DoctorRequest:
+    """What the command line asked for."""
 
-    name: str
-    state: Literal["ok", "note", "fail"]
-    text: str
-    remedy: str = ""
+    profile: str = ""
+    """Profile to hold the cards against; empty = each card's own."""
+    output: Path | None = None
+    """Where results would go; None = here."""
+    scratch: Path | None = None
+    config: Path | None = None
+    sets: tuple[str, ...] = field(default_factory=tuple)
 
 
-def examine(*, as_json: bool = False) -> int:
-    """Print every check; returns 1 when one failed, else 0."""
+def examine(request: DoctorRequest, *, as_json: bool = False) -> int:
+    """Print every finding; returns 1 when one of them is a failure, else 0."""
     failed = False
-    for check in checks():
-        failed |= check.state == "fail"
+    for found in findings(request):
+        failed |= found.state == "fail"
         if as_json:
-            sys.stdout.write(json.dumps(asdict(check)) + "\n")
+            sys.stdout.write(json.dumps(asdict(found)) + "\n")
         else:
-            remedy = f" → {check.remedy}" if check.remedy else ""
-            sys.stdout.write(f"{check.state:<6}{check.name:<24}{shown(check.text + remedy)}\n")
+            remedy = f" → {found.remedy}" if found.remedy else ""
+            sys.stdout.write(f"{found.state:<6}{found.name:<24}{shown(found.text + remedy)}\n")
         sys.stdout.flush()
     return 1 if failed else 0
 
 
-def checks() -> Iterator[Check]:
-    """All checks, one after the other."""
-    yield python_check(sys.version_info[:3])
+def findings(request: DoctorRequest) -> Iterator[Finding]:
+    """All checks, one after the other.
+
+    Raises:
+        RequestError: profile or settings cannot be read; before anything is looked at.
+    """
+    profile = load_profile(request.profile) if request.profile else None
+    settings = _settings(request)
+    yield python_finding(sys.version_info[:3])
     yield from _packages()
-    try:
-        yield Check("configs", "ok", str(config_dir()))
-        settings = resolve()
-    except DualfaceError as error:
-        yield Check("configs", "fail", str(error), "Install dualface-ray again.")
-        settings = Settings()
+    yield _configs()
     yield from _models()
-    yield shm_check(shared_memory(), settings)
-    for name, folder in (("disk here", Path.cwd()), ("disk temporary", Path(tempfile.gettempdir()))):
-        yield disk_check(name, folder, settings.job.min_free_disk_bytes)
-    yield Check("cores", "ok", f"{cores()} usable by this process")
+    around = surroundings()
+    driver = probe_driver()
+    yield shm_finding(shared_memory(), settings, cores(), cards=bool(driver.cards))
+    yield from _folders(request, settings)
+    yield Finding("cores", "ok", f"{cores()} usable by this process")
+    yield descriptors_finding(around)
     yield _ray_address()
-    cards = gpus()
-    names = ", ".join(card.name for card in cards)
-    yield Check("gpu", "ok" if cards else "note", names or "none that NVML sees; the CPU lane needs none")
+    from dualface_ray.cli.doctor_cards import card_checks
+
+    yield from card_checks(driver, around, profile or _settings_profile(settings), settings)
 
 
-def python_check(version: tuple[int, ...]) -> Check:
+def _settings(request: DoctorRequest) -> Settings:
+    """The settings of a run; where the defaults themselves are broken, a check says so."""
+    try:
+        return resolve(request.config, request.sets)
+    except DualfaceError:
+        if request.config is not None or request.sets:
+            raise
+        return Settings()
+
+
+def _settings_profile(settings: Settings) -> Profile | None:
+    return load_profile(settings.lane.profile) if settings.lane.profile else None
+
+
+def _configs() -> Finding:
+    try:
+        resolve()
+        return Finding("configs", "ok", str(config_dir()))
+    except DualfaceError as error:
+        return Finding("configs", "fail", str(error), "Install dualface-ray again.")
+
+
+def python_finding(version: tuple[int, ...]) -> Finding:
     """Whether this Python is new enough."""
     text = ".".join(str(part) for part in version)
     if version < _LOWEST_PYTHON:
-        return Check("python", "fail", text, "Install Python 3.10 or newer.")
-    return Check("python", "ok", text)
+        return Finding("python", "fail", text, "Install Python 3.10 or newer.")
+    return Finding("python", "ok", text)
 
 
-def _packages() -> Iterator[Check]:
+def _packages() -> Iterator[Finding]:
     """Every distribution that the installed metadata asks for, with its version held against the range."""
     try:
         wanted = importlib.metadata.requires("dualface-ray") or []
     except importlib.metadata.PackageNotFoundError:
-        yield Check("dualface-ray", "note", "runs from a checkout that is not installed", "Run `make setup`.")
+        yield Finding("dualface-ray", "note", "runs from a checkout that is not installed", "Run `make setup`.")
         return
     for requirement in wanted:
         match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*([^;]*)", requirement)
         if match and "extra ==" not in requirement:
-            yield package_check(match.group(1), match.group(2).strip())
+            yield package_finding(match.group(1), match.group(2).strip())
 
 
-def package_check(name: str, wanted: str) -> Check:
+def package_finding(name: str, wanted: str) -> Finding:
     """Whether a distribution is installed in a version of the range."""
     from packaging.specifiers import SpecifierSet
 
@@ -98,60 +137,78 @@ def package_check(name: str, wanted: str) -> Check:
     try:
         version = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return Check(name, "fail", "not installed", remedy)
+        return Finding(name, "fail", "not installed", remedy)
     if not SpecifierSet(wanted).contains(version, prereleases=True):
-        return Check(name, "fail", f"{version} is outside {wanted}", remedy)
-    return Check(name, "ok", version)
+        return Finding(name, "fail", f"{version} is outside {wanted}", remedy)
+    return Finding(name, "ok", version)
 
 
-def _models() -> Iterator[Check]:
+def _models() -> Iterator[Finding]:
     try:
         from dualface_ray.models import cached_path, is_cached, list_models
 
         for spec in list_models():
             if is_cached(spec.name):
-                yield Check(f"model {spec.name}", "ok", str(cached_path(spec.name)))
+                yield Finding(f"model {spec.name}", "ok", str(cached_path(spec.name)))
             else:
-                yield Check(
+                yield Finding(
                     f"model {spec.name}",
                     "note",
                     "not in the cache, or damaged",
                     f"dualface models pull {spec.name}",
                 )
     except (DualfaceError, ImportError) as error:
-        yield Check("models", "fail", str(error), "Install dualface-ray again.")
+        yield Finding("models", "fail", str(error), "Install dualface-ray again.")
 
 
 _SHM = "shared memory"
 
 
-def shm_check(space: Space | None, settings: Settings) -> Check:
-    """Whether /dev/shm holds the pool of one 1080p stream at 30 frames per second."""
-    need = settings.quota_frames(Fraction(30)) * 1920 * 1080 * 3 // 2
-    if not settings.lane.pool_budget_bytes:
-        need *= 2  # a pool takes at most half of what is free
+def shm_finding(space: Space | None, settings: Settings, count: int, *, cards: bool = False) -> Finding:
+    """Whether /dev/shm holds the pools that these settings want, for 1080p at 30 frames per second.
+
+    Args:
+        space: of /dev/shm; None = there is none.
+        settings: of the run.
+        count: cores of this machine.
+        cards: there are cards, whose pools lie in their own memory.
+    """
     if space is None:
-        return Check(_SHM, "fail", "no /dev/shm", "Mount a tmpfs there, or use the host's (docker run --ipc=host).")
-    text = f"{size(space.free_bytes)} free; one 1080p stream wants {size(need)}"
-    if space.free_bytes < need:
-        return Check(_SHM, "fail", text, f"docker run --shm-size={-(-need // 2**20)}m, or lower framing.lookahead_s")
-    return Check(_SHM, "ok", text)
+        return Finding(_SHM, "fail", "no /dev/shm", "Mount a tmpfs there, or use the host's (docker run --ipc=host).")
+    if cards and settings.lane.backend != "cpu":
+        text = f"{size(space.free_bytes)} free; pools lie on the cards"
+        if space.free_bytes >= _PACKAGES_OF_CARDS:
+            return Finding(_SHM, "ok", text)
+        return Finding(_SHM, "warn", f"{text}, Ray's object store does not", "docker run --shm-size=2g")
+    one = settings.quota_frames(Fraction(30)) * 1920 * 1080 * 3 // 2
+    streams = settings.lane.streams or max(1, count // 2)
+    double = 1 if settings.lane.pool_budget_bytes else 2  # without a budget a pool takes at most half of what is free
+    text = f"{size(space.free_bytes)} free; one 1080p stream wants {size(one * double)}"
+    if space.free_bytes < one * double:
+        need = -(-one * double // 2**20)
+        return Finding(_SHM, "fail", text, f"docker run --shm-size={need}m, or lower framing.lookahead_s")
+    if space.free_bytes < one * double * streams:
+        need = -(-one * double * streams // 2**20)
+        text = f"{text}, {streams} at once {size(one * double * streams)}"
+        return Finding(_SHM, "warn", text, f"docker run --shm-size={need}m, or fewer videos at once run")
+    return Finding(_SHM, "ok", text)
 
 
-def disk_check(name: str, folder: Path, need_bytes: int) -> Check:
-    """Whether a folder's disk has more room than a run insists on."""
-    try:
-        free = shutil.disk_usage(folder).free
-    except OSError as error:
-        return Check(name, "fail", f"{folder}: {error.strerror}", "Use a folder that can be read.")
-    text = f"{size(free)} free in {folder}"
-    if free < need_bytes:
-        return Check(name, "fail", text, f"Free at least {size(need_bytes)}, or lower job.min_free_disk_bytes.")
-    return Check(name, "ok", text)
+def _folders(request: DoctorRequest, settings: Settings) -> Iterator[Finding]:
+    """Where results would go, where scratch lies, and where temporary files are made."""
+    need = settings.job.min_free_disk_bytes
+    named = [("disk here" if request.output is None else "disk output", request.output or Path.cwd())]
+    if request.scratch is not None:
+        named.append(("disk scratch", request.scratch))
+    named.append(("disk temporary", Path(tempfile.gettempdir())))
+    for name, folder in named:
+        # an output folder that a run would make: the folder above it decides
+        there = next((place for place in (folder.absolute(), *folder.absolute().parents) if place.exists()), folder)
+        yield folder_finding(name, folder_facts(there), need)
 
 
-def _ray_address() -> Check:
+def _ray_address() -> Finding:
     address = os.environ.get("RAY_ADDRESS", "")
     if address:
-        return Check("ray address", "note", f"RAY_ADDRESS={address}", "Unset it to use a private Ray on this machine.")
-    return Check("ray address", "ok", "none set: each run starts a private Ray")
+        return Finding("ray address", "note", f"RAY_ADDRESS={address}", "Unset it to use a private Ray here.")
+    return Finding("ray address", "ok", "none set: each run starts a private Ray")

@@ -4,7 +4,7 @@
     streams of the lane ───────┴─► thread_budget ─► ThreadBudget (decode, infer, encode, compose)
     /dev/shm ─► shared_memory;  /proc ─► memory_bytes;  NVML, where there is one ─► gpus, GpuMeter
     configs/profiles/<card>.yaml ─► load_profile ─► Profile (static figures, each with its source)
-    probe_* ─ a process for each part ─► facts ─► compare, measured_profile (figures);  examine_machine ─► Finding
+    probe_* ─ a process for each part ─► facts ─► compare, measured_profile (figures);  *_finding ─► Finding
 
 Looks and computes; changes nothing and never fails because something is absent; only a profile that is asked for and
 missing, damaged or unverified is an error. ``probe_*`` run when somebody asks for them, never behind the user's back.
@@ -13,6 +13,24 @@ May not know frames, videos or Ray.
 
 from __future__ import annotations
 
+from dualface_ray.hardware.checks import (
+    Finding,
+    age_findings,
+    capability_finding,
+    cupy_findings,
+    driver_finding,
+    library_findings,
+    module_findings,
+    visible_finding,
+)
+from dualface_ray.hardware.checks_card import (
+    card_findings,
+    descriptors_finding,
+    engine_finding,
+    folder_finding,
+    ipc_finding,
+    profile_findings,
+)
 from dualface_ray.hardware.cores import cores
 from dualface_ray.hardware.facts import (
     CardFacts,
@@ -56,6 +74,7 @@ from dualface_ray.hardware.profiles import (
     profile_names,
     read_profile,
 )
+from dualface_ray.hardware.surroundings import FolderFacts, Surroundings, folder_facts, surroundings
 from dualface_ray.hardware.threads import ThreadBudget, thread_budget
 
 __all__ = [
@@ -65,6 +84,8 @@ __all__ = [
     "DiskFacts",
     "DriverFacts",
     "EngineFacts",
+    "Finding",
+    "FolderFacts",
     "Gpu",
     "GpuMeter",
     "GpuReading",
@@ -74,30 +95,46 @@ __all__ = [
     "Row",
     "SessionFacts",
     "Space",
+    "Surroundings",
     "ThreadBudget",
     "Unknown",
+    "age_findings",
+    "capability_finding",
+    "card_findings",
     "check_verified",
     "compare",
     "compare_cpu",
     "confirmed",
     "cores",
+    "cupy_findings",
+    "descriptors_finding",
+    "driver_finding",
+    "engine_finding",
+    "folder_facts",
+    "folder_finding",
     "gpus",
+    "ipc_finding",
+    "library_findings",
     "load_profile",
     "measured_cpu_profile",
     "measured_profile",
     "memory",
+    "module_findings",
     "plain",
     "probe_card",
     "probe_disk",
     "probe_driver",
     "probe_ipc",
     "probe_libraries",
+    "profile_findings",
     "profile_for",
     "profile_names",
     "profile_text",
     "read_profile",
     "session_text",
     "shared_memory",
+    "surroundings",
     "thread_budget",
     "visible",
+    "visible_finding",
 ]
