@@ -17,7 +17,7 @@ from dualface_ray.detect import DetectionGrid
 from dualface_ray.errors import InputError
 from dualface_ray.frames import F32, Answer, Ask, Detections, FaceCrop, Faces, FrameFlag, FrameTicket
 from dualface_ray.framing import DirectedFrame, Director
-from dualface_ray.identity import FrameFact, IdentityEvent
+from dualface_ray.identity import Cast, FrameFact, IdentityEvent
 from dualface_ray.settings import Settings
 
 
@@ -36,17 +36,28 @@ class Replay:
     director_s: float
 
 
-def replay(run: RecordedRun, settings: Settings, *, chunk_frames: int = 16) -> Replay:
-    """Send a recorded run through the Director as the actors do: grid frames first, the rest only when asked for."""
-    return _Replayer(run, settings).go(chunk_frames)
+def replay(
+    run: RecordedRun, settings: Settings, *, chunk_frames: int = 16, cast: Cast | None = None, begin_s: float = 0.0
+) -> Replay:
+    """Send a recorded run through the Director as the actors do: grid frames first, the rest only when asked for.
+
+    Args:
+        run: what would be detected.
+        settings: of the run.
+        chunk_frames: frames per message.
+        cast: who A and B are, when the run is a part of a video.
+        begin_s: seconds of the video before the part.
+    """
+    return _Replayer(run, settings, cast, begin_s).go(chunk_frames)
 
 
 class _Replayer:
-    def __init__(self, run: RecordedRun, settings: Settings) -> None:
+    def __init__(self, run: RecordedRun, settings: Settings, cast: Cast | None, begin_s: float) -> None:
         self._run = run
         info, detect = run.info, settings.detect
         self._grid = DetectionGrid(info.time_base, detect.grid_hz, every_frame=detect.every_frame)
-        self._director = Director(settings, info, settings.lookahead_frames(info.average_rate))
+        lookahead = settings.lookahead_frames(info.average_rate)
+        self._director = Director(settings, info, lookahead, cast=cast, begin_s=begin_s)
         self._frames: list[DirectedFrame] = []
         self._events: list[IdentityEvent] = []
         self._looked: set[int] = set()

@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from dualface_ray.errors import ProtocolError
 from dualface_ray.framing.director import DirectedFrame
 from dualface_ray.framing.layout import layout_shape, plan_of
 from dualface_ray.framing.path import PathPoint
 from dualface_ray.framing.plan import Rect
+from dualface_ray.framing.smooth import F64
 from dualface_ray.identity import PERSONS, Box, PersonState, PersonTrack, iou
 from dualface_ray.settings import Settings
 
@@ -25,7 +28,11 @@ _LEAST_VOTES = 3
 """Fewer frames than this that speak against each other are no contradiction."""
 _ONE_SIDED = 0.5
 """Whom only one of the two sees for this share of the overlap, the other does not recognise."""
-_RANK = {PersonState.DETECTED: 1, PersonState.PREDICTED: 0, PersonState.ABSENT: 0}
+_EIGHTHS = [(0, 8), *((a, b) for a in range(5) for b in range(a + 4, 9) if (a, b) != (0, 8))]
+"""When a crop may change paths, in eighths of the overlap: the whole of it, or a calmer part, half of it at least."""
+_BEND_WEIGHT = 3.0
+"""A change of speed is noticed more than speed: what a pixel per frame squared costs over a pixel per frame."""
+_RANK = {PersonState.DETECTED: 2, PersonState.PREDICTED: 1, PersonState.ABSENT: 0}
 
 
 def check_seam(coda: Sequence[PathPoint], overture: Sequence[PathPoint]) -> str:
@@ -74,9 +81,9 @@ def shot_offset(coda: Sequence[PathPoint], overture: Sequence[PathPoint]) -> int
 def blend(coda: Sequence[PathPoint], overture: Sequence[PathPoint], settings: Settings) -> list[DirectedFrame]:
     """One path through the overlap: the coda's before its first frame, the overture's after its last.
 
-    Crops move from the one to the other evenly and with a speed that begins and ends at the paths' own; in an overlap
-    with a cut they change there, at once. Every crop lies between two that lie in the frame and show the face, so it
-    does, too. Boxes are the better of both. Shots are numbered as the coda does (``shot_offset``).
+    Each crop moves from the one to the other without a jump of its speed, at the calmest time; in an overlap with a cut
+    both change there, at once. Every crop lies between two that lie in the frame and show the face, so it does, too.
+    Boxes are the better of both. Shots are numbered as the coda does (``shot_offset``).
 
     Raises:
         ProtocolError: the two do not tell of the same consecutive frames.
@@ -88,18 +95,13 @@ def blend(coda: Sequence[PathPoint], overture: Sequence[PathPoint], settings: Se
     cuts = [k for k in range(1, len(pairs)) if shots[k] != shots[k - 1]]
     switch = min(cuts, key=lambda k: abs(k - middle), default=-1)
     frames = []
+    paths = [_led_over(pairs, person) for person in (0, 1)] if switch < 0 else []
     for k, (p, q) in enumerate(pairs):
         later = k >= (middle if switch < 0 else switch)
-        if switch >= 0:
-            share = 1.0 if later else 0.0
-        else:
-            w = (k + 1) / (len(pairs) + 1)
-            share = w * w * (3.0 - 2.0 * w)
-        crops = _mixed(p.crops[0], q.crops[0], share), _mixed(p.crops[1], q.crops[1], share)
-        better = _better(p, q, later)
-        tracked = replace(better.tracked, frame_index=p.frame_index, shot=shots[k])
-        plan = plan_of(layout, p.frame_index, tracked.pts_ticks, crops, (q if later else p).order)
-        frames.append(DirectedFrame(tracked, plan))
+        near = q if later else p
+        crops = (paths[0][k], paths[1][k]) if paths else near.crops
+        tracked = replace(_better(p, q, later).tracked, shot=shots[k])
+        frames.append(DirectedFrame(tracked, plan_of(layout, p.frame_index, tracked.pts_ticks, crops, near.order)))
     return frames
 
 
@@ -147,6 +149,23 @@ def _overlap(a: Box | None, b: Box | None) -> float:
     return 0.0 if a is None or b is None else iou(a, b)
 
 
-def _mixed(a: Rect, b: Rect, share: float) -> Rect:
-    x0, y0, x1, y1 = (p + (q - p) * share for p, q in zip(a, b, strict=True))
-    return x0, y0, x1, y1
+def _led_over(pairs: Sequence[tuple[PathPoint, PathPoint]], person: int) -> list[Rect]:
+    """A person's crops from the coda's path to the overture's, over the time that makes the calmest way."""
+    mine, yours = (np.array([pair[side].crops[person] for pair in pairs]) for side in (0, 1))
+    ticks = np.array([p.tracked.pts_ticks for p, _ in pairs], np.float64)
+    step = (ticks[-1] - ticks[0]) / max(1, len(pairs) - 1) or 1.0
+    at = (ticks - ticks[0] + step) / (ticks[-1] - ticks[0] + 2 * step)
+    best: F64 = mine
+    least = np.inf
+    for begin, end in _EIGHTHS:
+        w = np.clip((8 * at - begin) / (end - begin), 0.0, 1.0)
+        share = (w * w * (3.0 - 2.0 * w))[:, None]
+        path = mine * (1.0 - share) + yours * share
+        cost = _largest(np.diff(path, axis=0)) + _BEND_WEIGHT * _largest(np.diff(path, 2, axis=0))
+        if cost < least - 1e-9:
+            best, least = path, cost
+    return [(x0, y0, x1, y1) for x0, y0, x1, y1 in best.tolist()]
+
+
+def _largest(values: F64) -> float:
+    return float(np.abs(values).max(initial=0.0))
