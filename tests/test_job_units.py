@@ -1,0 +1,225 @@
+"""Units of a job: when a video is cut, what becomes ready after what, what an earlier run has left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from actors.messages import Work
+from actors.units import Unit, Units, pieces_for
+from dualface_ray.errors import ActorError, DiskFullError
+from dualface_ray.media import Span, plan_outputs
+from dualface_ray.report import VideoTask
+from dualface_ray.settings import resolve
+
+SETTINGS = resolve()
+RATE = 30
+
+
+@dataclass
+class Found:
+    frames: int
+    refusal: str = ""
+
+
+@dataclass
+class Disk:
+    """Pieces in memory."""
+
+    found: Found | None = None
+    kept: tuple[Span, ...] | None = None
+    spans: set[int] = field(default_factory=set)
+    bridges: set[int] = field(default_factory=set)
+    quarrel: str = ""
+    asked: list[int] = field(default_factory=list)
+
+    def survey(self, task: VideoTask) -> Found | None:
+        return self.found
+
+    def plan(self, task: VideoTask) -> tuple[Span, ...] | None:
+        return self.kept
+
+    def cut(self, task: VideoTask, pieces: int) -> tuple[Span, ...]:
+        self.asked.append(pieces)
+        assert self.found is not None
+        self.kept = cut(self.found.frames, pieces)
+        return self.kept
+
+    def has_span(self, task: VideoTask, span: Span) -> bool:
+        return span.number in self.spans
+
+    def has_bridge(self, task: VideoTask, before: Span, after: Span) -> bool:
+        return before.number in self.bridges
+
+    def disagreement(self, task: VideoTask, before: Span, after: Span) -> str:
+        return self.quarrel
+
+
+def cut(frames: int, count: int, overlap: int = 90) -> tuple[Span, ...]:
+    starts = [frames * k // count for k in range(count)]
+    spans = []
+    for k, first in enumerate(starts):
+        seam = starts[k + 1] if k + 1 < count else frames
+        end = seam + overlap if k + 1 < count else frames
+        spans.append(Span(k, count, first, first, first + overlap if k else first, seam, end))
+    return tuple(spans)
+
+
+def task(index: int, seconds: float, ring_bytes: int = 100) -> VideoTask:
+    name = f"v{index}"
+    outputs = plan_outputs([Path(f"{name}.mov")], Path("out"), layout="side_by_side", container="mp4")[0]
+    return VideoTask(
+        index,
+        Path(f"{name}.mov"),
+        outputs,
+        "f",
+        frames_estimate=round(seconds * RATE),
+        duration_s=seconds,
+        ring_bytes=ring_bytes,
+    )
+
+
+def names(units: list[Unit]) -> list[str]:
+    return [unit.unit_id for unit in units]
+
+
+def begun(units: Units, slots: int) -> list[Unit]:
+    """Release, and let lanes take all."""
+    ready = units.release(slots)
+    for unit in ready:
+        units.taken(unit.unit_id)
+    return ready
+
+
+@pytest.mark.parametrize(
+    ("seconds", "others_s", "slots", "pieces"),
+    [
+        (1380, 0, 2, 4),  # 23 minutes on two lanes: whole rounds of parts below ten minutes
+        (1380, 0, 16, 16),
+        (1380, 0, 64, 23),  # no part is shorter than a minute
+        (1380, 1e6, 16, 3),  # plenty of other work: only so that a death costs little
+        (300, 1e6, 16, 1),
+        (300, 300, 4, 2),  # its fair share of the lanes
+        (100, 0, 16, 1),
+        (0, 0, 16, 1),
+        (1380, 0, 1, 3),
+    ],
+)
+def test_number_of_pieces(seconds, others_s, slots, pieces):
+    assert pieces_for(seconds, others_s, slots, SETTINGS) == pieces
+
+
+def test_short_videos_are_one_unit_each():
+    units = Units([task(1, 30), task(2, 119)], SETTINGS, Disk())
+    ready = units.release(0)
+    assert [(u.unit_id, u.work, u.cost_s) for u in ready] == [("v00001", Work.WHOLE, 30), ("v00002", Work.WHOLE, 119)]
+    assert units.release(4) == []
+    assert units.waiting == 2
+    assert units.done("v00001", 4).complete
+    assert "v00001" not in units
+
+
+def test_a_long_video_goes_through_survey_spans_bridges_and_join():
+    disk = Disk()
+    units = Units([task(1, 300)], SETTINGS, disk)
+    (survey,) = begun(units, 3)
+    assert (survey.unit_id, survey.work, survey.small) == ("v00001-survey", Work.SURVEY, True)
+    disk.found = Found(9000)
+    step = units.done("v00001-survey", 3)
+    assert disk.asked == [3]
+    assert names(step.ready) == ["v00001-s000", "v00001-s001", "v00001-s002"]
+    assert step.ready[0].cost_s == pytest.approx(103)
+    assert not step.ready[0].small
+
+    assert units.progress("v00001-s000", 1545, 3090) == (round(9000 * 1545 / (9000 + 4 * 90)), 9000)
+    assert units.done("v00001-s000", 3).ready == []
+    assert units.done("v00001-s002", 3).ready == []
+    step = units.done("v00001-s001", 3)
+    assert [(u.unit_id, u.work, [s.number for s in u.spans]) for u in step.ready] == [
+        ("v00001-b000", Work.BRIDGE, [0, 1]),
+        ("v00001-b001", Work.BRIDGE, [1, 2]),
+    ]
+    assert units.done("v00001-b001", 3).ready == []
+    (join,) = units.done("v00001-b000", 3).ready
+    assert (join.unit_id, join.work, len(join.spans)) == ("v00001-join", Work.JOIN, 3)
+    assert units.progress("v00001-join", 0, 0) == (9000, 9000)
+    assert units.done("v00001-join", 3).complete
+
+
+def test_what_an_earlier_run_finished_is_not_done_again():
+    disk = Disk(Found(9000), cut(9000, 3), spans={0, 1}, bridges={0})
+    units = Units([task(1, 300)], SETTINGS, disk)
+    assert names(begun(units, 16)) == ["v00001-s002"]
+    assert disk.asked == [], "cut as before, whatever the lanes are now"
+    assert units.progress("v00001-s002", 0, 3000)[0] > 5500
+    assert names(units.done("v00001-s002", 16).ready) == ["v00001-b001"]
+    assert names(units.done("v00001-b001", 16).ready) == ["v00001-join"]
+
+
+def test_everything_but_the_joining_was_done():
+    disk = Disk(Found(9000), cut(9000, 3), spans={0, 1, 2}, bridges={0, 1})
+    assert names(begun(Units([task(1, 300)], SETTINGS, disk), 4)) == ["v00001-join"]
+
+
+def test_a_survey_that_says_no_means_whole_with_a_note():
+    disk = Disk()
+    units = Units([task(1, 300)], SETTINGS, disk)
+    begun(units, 3)
+    disk.found = Found(9000, refusal="its time stamps are broken")
+    (whole,) = units.done("v00001-survey", 3).ready
+    assert (whole.unit_id, whole.work) == ("v00001", Work.WHOLE)
+    assert whole.notes == ("done in one piece: its time stamps are broken",)
+
+
+def test_spans_that_disagree_mean_whole_and_the_others_are_dropped():
+    disk = Disk()
+    units = Units([task(1, 300)], SETTINGS, disk)
+    begun(units, 3)
+    disk.found = Found(9000)
+    units.done("v00001-survey", 3)
+    units.done("v00001-s000", 3)
+    disk.quarrel = "A is not the same person on both sides of frame 3000"
+    step = units.done("v00001-s001", 3)
+    assert step.dropped == ["v00001-s002"]
+    assert names(step.ready) == ["v00001"]
+    assert disk.quarrel in step.ready[0].notes[0]
+    assert "v00001-s002" not in units
+
+
+def test_a_part_that_fails_by_itself_means_whole_but_a_full_disk_does_not():
+    disk = Disk(Found(9000))
+    units = Units([task(1, 300)], SETTINGS, disk)
+    begun(units, 3)
+    assert units.instead("v00001-s000", DiskFullError("full")) is None
+    step = units.instead("v00001-s000", ActorError("2 frames are missing"))
+    assert step is not None
+    assert sorted(step.dropped) == ["v00001-s000", "v00001-s001", "v00001-s002"]
+    assert names(step.ready) == ["v00001"]
+    assert units.instead("v00001", ActorError("again")) is None, "whole was the last resort"
+
+
+def test_few_long_videos_are_half_done_at_a_time():
+    units = Units([task(k, 1000 + k) for k in range(10)], SETTINGS, Disk())
+    assert names(units.release(3)) == ["v00009-survey", "v00008-survey", "v00007-survey"], "the longest first"
+    assert units.release(3) == []
+    units.taken("v00009-survey")
+    assert names(units.release(3)) == ["v00006-survey"]
+    units.returned("v00009-survey")
+    assert units.release(3) == []
+
+
+def test_plans_count_what_a_long_video_may_become():
+    units = Units([task(1, 600, 7), task(2, 10, 5)], SETTINGS, Disk())
+    assert sorted(units.rings()) == [5] + [7] * 10
+    units.release(1)
+    assert sorted(units.rings()) == [5, 7], "now one survey waits, and the short one"
+
+
+def test_a_video_that_is_given_up_leaves_no_unit():
+    disk = Disk(Found(9000))
+    units = Units([task(1, 300)], SETTINGS, disk)
+    ready = names(begun(units, 3))
+    assert sorted(units.give_up("v00001")) == sorted(ready)
+    assert units.waiting == 0
