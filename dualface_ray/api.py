@@ -12,9 +12,9 @@ from typing import Any
 
 from dualface_ray.backends import video_needs
 from dualface_ray.backends.pyav import probe
-from dualface_ray.errors import ActorError, DualfaceError, OutputExistsError, RequestError
+from dualface_ray.errors import ActorError, DualfaceError, OutputBusyError, OutputExistsError, RequestError
 from dualface_ray.hardware import cores
-from dualface_ray.media import OutputPlan, check_input, plan_outputs, remove_partials
+from dualface_ray.media import OutputLock, OutputPlan, check_input, plan_outputs, remove_partials
 from dualface_ray.models import ensure
 from dualface_ray.report import JobSnapshot, VideoState, VideoTask, fingerprint, read_report, write_failure
 from dualface_ray.settings import Settings, resolve
@@ -121,26 +121,36 @@ class Job:
 
     def __init__(self, tasks: Sequence[VideoTask], settings: Settings, address: str | None = None) -> None:
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         from actors.job import JobActor
 
         self.tasks = tuple(tasks)
         self.settings = settings
-        for task in self.tasks:
-            if task.error is not None:
-                write_failure(task, task.error, settings)
-        connect(settings, address)
         self._last: JobSnapshot | None = None
-        self._closed = False
+        self._closed = self._abandoned = False
         self._job_id = secrets.token_hex(4)
-        job = ray.remote(JobActor).options(num_cpus=0, max_restarts=0)
-        self._actor = job.remote(self.tasks, settings, self._job_id)
+        self._lock = OutputLock({task.outputs.folder for task in self.tasks if task.state is not VideoState.SKIPPED})
+        self._lock.take()
+        try:
+            for task in self.tasks:
+                if task.error is not None:
+                    write_failure(task, task.error, settings)
+            connect(settings, address)
+            here = ray.get_runtime_context().get_node_id()
+            place = NodeAffinitySchedulingStrategy(here, soft=False)  # its manifest lies on the driver's disk
+            job = ray.remote(JobActor).options(num_cpus=0, max_restarts=0, scheduling_strategy=place)
+            self._actor = job.remote(self.tasks, settings, self._job_id)
+        except BaseException:
+            self._lock.release()
+            raise
 
     def snapshot(self) -> JobSnapshot:
         """The job as it stands now.
 
         Raises:
             ActorError: the job's own process died.
+            OutputBusyError: another job has taken the output folder over, as it may when this machine was cut off.
         """
         import ray
         import ray.exceptions
@@ -149,6 +159,9 @@ class Job:
 
         if self._last is not None and (self._last.final or self._closed):
             return self._last
+        if self._lock.lost:
+            self._abandon()
+            raise OutputBusyError(self._lock.lost, remedy="Run the same command again when that job has ended.")
         try:
             self._last = ray.get(self._actor.snapshot.remote(), timeout=ANSWER_TIMEOUT_S)
         except ray.exceptions.GetTimeoutError as error:
@@ -156,9 +169,12 @@ class Job:
         except ray.exceptions.RayActorError as error:
             remove_groups(self._job_id)  # with them Ray ends whatever still runs in the lanes
             self._sweep()
+            self._lock.release()
             raise ActorError("the job's process died", where="job", remedy="Run the same command again.") from error
         except ray.exceptions.RayTaskError as error:
             raise ActorError(f"the job cannot say how it stands: {error.cause!r}", where="job") from error
+        if self._last.final:
+            self._lock.release()
         return self._last
 
     def wait(
@@ -191,11 +207,24 @@ class Job:
         try:
             if not self.snapshot().final:
                 self.cancel()
-        except ActorError:
+        except (ActorError, OutputBusyError):
             pass  # it is dead already, which is what close wants
         self._closed = True
         ray.kill(self._actor, no_restart=True)
-        self._sweep()
+        if not self._abandoned and (self._last is None or not self._last.final):
+            self._sweep()
+        self._lock.release()
+
+    def _abandon(self) -> None:
+        """The folder is another job's now: stop at once, and leave everything in it alone."""
+        import ray
+
+        from actors.lane import remove_groups
+
+        self._closed = self._abandoned = True
+        ray.kill(self._actor, no_restart=True)
+        remove_groups(self._job_id)
+        self._lock.release()
 
     def __enter__(self) -> Job:
         return self
