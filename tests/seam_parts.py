@@ -7,15 +7,17 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from identity_world import World
+from pydantic import TypeAdapter
 
 from dualface_ray.bench.recorded import RecordedRun
 from dualface_ray.bench.replaying import replay
-from dualface_ray.frames import FaceCrop
+from dualface_ray.frames import Ask, FaceCrop
 from dualface_ray.framing import DirectedFrame, PathPoint, blend, check_seam, shot_offset
 from dualface_ray.identity import Cast, PersonState, SurveyedFrame, build_cast, faces_to_embed, iou
 from dualface_ray.settings import Settings
 
 OVERLAP_S = 3.0
+_POINTS = TypeAdapter(tuple[PathPoint, ...])
 
 
 def recorded(world: World) -> RecordedRun:
@@ -33,8 +35,6 @@ def recorded(world: World) -> RecordedRun:
 
 
 def embedded(world: World, crops: Sequence[FaceCrop]) -> np.ndarray:
-    from dualface_ray.frames import Ask
-
     return world.embed(Ask(0, embed=tuple(crops)))
 
 
@@ -81,9 +81,7 @@ class Joined:
     detected: int = 0
 
 
-def joined(
-    run: RecordedRun, settings: Settings, cast: Cast, cuts: Sequence[int], other: Cast | None = None
-) -> Joined:
+def joined(run: RecordedRun, settings: Settings, cast: Cast, cuts: Sequence[int], other: Cast | None = None) -> Joined:
     """Spans that begin at these frames, each on its own, and bridges between them; ``other``: cast of odd spans."""
     rate = float(run.info.average_rate)
     overlap = round(OVERLAP_S * rate)
@@ -98,7 +96,7 @@ def joined(
         done = replay(part(run, first, end), settings, cast=mine, begin_s=begin_s)
         result.embedded += done.embedded
         result.detected += done.detected
-        points = [PathPoint.from_dict(PathPoint.of(frame, first).as_dict()) for frame in done.frames]
+        points = list(_POINTS.validate_json(_POINTS.dump_json(tuple(PathPoint.of(f, first) for f in done.frames))))
         write, seam = first, end
         if coda:
             overture = points[: len(coda)]
@@ -174,7 +172,10 @@ def difference(whole: Sequence[DirectedFrame], parts: Joined) -> Difference:
 def motion(frames: Sequence[DirectedFrame]) -> tuple[np.ndarray, np.ndarray]:
     """Largest first and second difference of any edge of any crop, per frame, 0 at cuts."""
     crops = np.array(
-        [[t.source_px for t in sorted((t for c in f.plan.canvases for t in c.tiles), key=lambda t: t.person)] for f in frames]
+        [
+            [t.source_px for t in sorted((t for c in f.plan.canvases for t in c.tiles), key=lambda t: t.person)]
+            for f in frames
+        ]
     )
     shots = np.array([f.tracked.shot for f in frames])
     step = np.abs(np.diff(crops, axis=0)).max(axis=(1, 2))

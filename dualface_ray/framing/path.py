@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-from dualface_ray.errors import ProtocolError
 from dualface_ray.framing.director import DirectedFrame
 from dualface_ray.framing.plan import Rect
-from dualface_ray.identity import PERSONS, PersonState, PersonTrack, TrackedFrame
+from dualface_ray.identity import PERSONS, TrackedFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,36 +32,3 @@ class PathPoint:
         order = (0, 1) if tiles[0].person == PERSONS[0] else (1, 0)
         tracked = replace(directed.tracked, frame_index=directed.frame_index + first_frame)
         return PathPoint(tracked, (crops[PERSONS[0]], crops[PERSONS[1]]), order)
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON data; ``from_dict`` gives the same point, bit for bit."""
-        t = self.tracked
-        return {
-            "frame": t.frame_index, "pts": t.pts_ticks, "shot": t.shot, "certain": t.certain,
-            "faces": [[f.state.value, None if f.box_px is None else list(f.box_px), f.score] for f in (t.a, t.b)],
-            "crops": [list(crop) for crop in self.crops], "order": list(self.order),
-        }  # fmt: skip
-
-    @staticmethod
-    def from_dict(data: Mapping[str, Any]) -> PathPoint:
-        """The point that ``as_dict`` described.
-
-        Raises:
-            ProtocolError: the data is damaged.
-        """
-        try:
-            a, b = (
-                PersonTrack(PersonState(state), None if box is None else _rect(box), float(score))
-                for state, box, score in data["faces"]
-            )
-            tracked = TrackedFrame(int(data["frame"]), int(data["pts"]), int(data["shot"]), a, b, bool(data["certain"]))
-            crop_a, crop_b = data["crops"]
-            first, second = data["order"]
-            return PathPoint(tracked, (_rect(crop_a), _rect(crop_b)), (int(first), int(second)))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ProtocolError("a point of a camera path is damaged", where="record of a span") from error
-
-
-def _rect(values: Any) -> Rect:
-    x0, y0, x1, y1 = map(float, values)
-    return x0, y0, x1, y1
