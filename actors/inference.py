@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -18,8 +18,8 @@ from actors.messages import ActorStatus, ExaminedChunk, Reply, Request, Spent, S
 from actors.outbox import Outbox
 from actors.placement import LanePlan
 from dualface_ray.backends import Backend, limit_library_threads, load_backend
-from dualface_ray.detect import Batcher, DetectionGrid, Detector, Embedder, FramePixels
-from dualface_ray.errors import ActorError
+from dualface_ray.detect import Batcher, DetectionGrid, Detector, Embedder, FramePixels, Part
+from dualface_ray.errors import ActorError, StaleFrameError
 from dualface_ray.frames import (
     F32,
     Answer,
@@ -27,8 +27,11 @@ from dualface_ray.frames import (
     Detections,
     FaceCrop,
     Faces,
+    FaceTable,
     FrameTicket,
     PoolReader,
+    Reading,
+    RingReader,
     StreamEnd,
 )
 from dualface_ray.settings import Settings
@@ -43,40 +46,42 @@ class InferenceLinks:
     reply: Callable[[Reply], None]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Look:
-    """One frame to examine, or one face in it to embed."""
-
-    stream: _Stream
-    ticket: FrameTicket
-    crop: FaceCrop | None = None
-
-
 @dataclass(slots=True, eq=False)
 class _Stream:
     opened: StreamOpened
     grid: DetectionGrid
+    frames: RingReader[FramePixels] | None = None
+    """Made when the first frame is read: its pool is attached by then."""
     spent: Spent = field(default_factory=Spent)
     """Written by the batchers' threads: detection and embedding each touch their own two numbers."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """Frames of one stream to examine together, or one face in each of them to embed: one item for a batcher."""
+
+    stream: _Stream
+    tickets: Sequence[FrameTicket]
+    crops: Sequence[FaceCrop] = ()
+
+
 @dataclass(slots=True, eq=False)
-class _Gather:
-    """Collects the results of one message's items; ``done`` is called once, by whoever settles last."""
+class _Both:
+    """Joins the two halves of a request; ``done`` is called once, by whoever comes last."""
 
     missing: int
-    done: Callable[[dict[int, Any], Exception | None], None]
-    results: dict[int, Any] = field(default_factory=dict)
+    done: Callable[[dict[str, Any], Exception | None], None]
+    results: dict[str, Any] = field(default_factory=dict)
     error: Exception | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def settle(self, position: int, result: object) -> None:
-        """Take one result (or exception) in."""
+    def settle(self, name: str, result: list[Any] | Exception) -> None:
+        """Take one half in."""
         with self.lock:
             if isinstance(result, Exception):
                 self.error = self.error or result
             else:
-                self.results[position] = result
+                self.results[name] = result
             self.missing -= 1
             last = self.missing == 0
         if last:
@@ -99,14 +104,16 @@ class InferenceService:
         self._links: InferenceLinks | None = None
         self._streams: dict[StreamKey, _Stream] = {}
         batch = min(self._detector.max_batch, settings.detect.batch_max or self._detector.max_batch)
-        cap = max(1, -(-batch // max(1, streams)) * 2)
-        self._looks: Batcher[_Look, Faces] = Batcher(
-            self._examine, max_batch=batch, wait_s=settings.detect.batch_wait_s, per_stream_cap=min(cap, batch)
+        # Twice a fair share, and never less than a message: a run that is cut in two costs twice.
+        cap = min(batch, max(2 * -(-batch // max(1, streams)), settings.lane.chunk_frames))
+        wait_s, ahead = settings.detect.batch_wait_s, self._detector.ahead
+        self._looks: Batcher[_Run, FaceTable] = Batcher(
+            self._examine, max_batch=batch, wait_s=wait_s, per_stream_cap=cap, ahead=ahead
         )
-        self._embeds: Batcher[_Look, F32] = Batcher(
-            self._embed, max_batch=batch, wait_s=settings.detect.batch_wait_s, per_stream_cap=min(cap, batch)
-        )
+        self._embeds: Batcher[_Run, F32] = Batcher(self._embed, max_batch=batch, wait_s=wait_s, per_stream_cap=cap)
         self._spent = Spent()
+        self._examined_s = 0.0
+        """When the last batch of frames had ended."""
         self._ledger = threading.Lock()
 
     def attach(self, handle: ArenaHandle) -> None:
@@ -127,14 +134,12 @@ class InferenceService:
     def chunk(self, message: ExaminedChunk) -> None:
         """Examine the grid frames of a chunk and pass it on when all of them are done."""
         stream = self._streams.get(message.key)
-        due = [] if stream is None else [t for t in message.chunk.tickets if stream.grid.due(t)]
-        finish = partial(self._chunk_done, message, [t.frame_index for t in due])
+        due = () if stream is None else stream.grid.due_of(message.chunk.tickets)
+        finish = partial(self._chunk_done, message, due)
         if stream is None or not due:
-            finish({}, None)
+            finish([])
             return
-        gather = _Gather(len(due), finish)
-        for position, ticket in enumerate(due):
-            self._looks.submit(message.key, _Look(stream, ticket), partial(gather.settle, position))
+        self._looks.submit(message.key, _Run(stream, due), finish, len(due))
 
     def request(self, message: Request) -> None:
         """Examine or embed exactly these frames and reply to the session that asked."""
@@ -144,12 +149,13 @@ class InferenceService:
             self._linked().reply(Reply(message.stream_id, message.epoch, None, error, encoder=message.encoder))
             return
         ask = message.ask
-        gather = _Gather(len(ask.detect) + len(ask.embed), partial(self._request_done, message))
-        for position, frame in enumerate(ask.detect):
-            self._looks.submit(message.key, _Look(stream, message.tickets[frame]), partial(gather.settle, position))
-        for position, crop in enumerate(ask.embed, start=len(ask.detect)):
-            look = _Look(stream, message.tickets[crop.frame_index], crop)
-            self._embeds.submit(message.key, look, partial(gather.settle, position))
+        both = _Both(bool(ask.detect) + bool(ask.embed), partial(self._request_done, message))
+        if ask.detect:
+            run = _Run(stream, [message.tickets[frame] for frame in ask.detect])
+            self._looks.submit(message.key, run, partial(both.settle, "detect"), len(ask.detect))
+        if ask.embed:
+            run = _Run(stream, [message.tickets[crop.frame_index] for crop in ask.embed], ask.embed)
+            self._embeds.submit(message.key, run, partial(both.settle, "embed"), len(ask.embed))
 
     def forget(self, key: StreamKey) -> None:
         """The stream is over."""
@@ -169,6 +175,7 @@ class InferenceService:
                 "faces_embedded": spent.embedded,
                 "detect_s": round(spent.detect_s, 3),
                 "embed_s": round(spent.embed_s, 3),
+                "mean_batch": round(self._looks.places / max(1, self._looks.batches), 2),
             },
         )
 
@@ -179,6 +186,7 @@ class InferenceService:
         self._detector.close()
         if self._embedder is not None:
             self._embedder.close()
+        self._streams.clear()  # what they have read goes before the pools
         for reader in self._readers.values():
             reader.close()
         self._readers.clear()
@@ -189,87 +197,112 @@ class InferenceService:
             raise ActorError("a message came before the consumers were known", where="inference")
         return self._links
 
-    def _examine(self, looks: Sequence[_Look]) -> list[Faces]:
+    def _examine(self, parts: Sequence[Part[_Run]]) -> Callable[[], list[FaceTable]]:
+        """Start on a batch of frames; what comes back ends it."""
         begin_s = time.perf_counter()
-        with self._read(looks) as views:
-            faces = self._detector.detect(_pixels(looks, views))
-        self._account(looks, "examined", "detect_s", time.perf_counter() - begin_s)
-        return faces
+        readings = [self._read(part) for part in parts]
+        finish = self._detector.begin([frame for reading in readings for frame in reading.views])
+        return partial(self._examined, parts, readings, finish, begin_s)
 
-    def _embed(self, looks: Sequence[_Look]) -> list[F32]:
+    def _examined(
+        self,
+        parts: Sequence[Part[_Run]],
+        readings: Sequence[Reading[FramePixels]],
+        finish: Callable[[], Sequence[Faces]],
+        begin_s: float,
+    ) -> list[FaceTable]:
+        with _checked(readings):
+            found = FaceTable.of(finish())
+        now_s = time.perf_counter()
+        # While batches overlap, each counts from the end of the one before: the sum is the time that was used.
+        self._account(parts, "examined", "detect_s", now_s - max(begin_s, self._examined_s))
+        self._examined_s = now_s
+        ends = [0, *itertools.accumulate(map(len, parts))]
+        return [found.part(start, stop) for start, stop in itertools.pairwise(ends)]
+
+    def _embed(self, parts: Sequence[Part[_Run]]) -> Callable[[], list[F32]]:
+        return partial(self._embedded, parts)
+
+    def _embedded(self, parts: Sequence[Part[_Run]]) -> list[F32]:
         if self._embedder is None:
             self._embedder = self._backend.load_embedder(self._settings, self._threads)
         begin_s = time.perf_counter()
-        crops = [look.crop for look in looks if look.crop is not None]
-        with self._read(looks) as views:
-            embeddings = self._embedder.embed(_pixels(looks, views), crops)
-        self._account(looks, "embedded", "embed_s", time.perf_counter() - begin_s)
-        return list(embeddings)
+        crops = [crop for part in parts for crop in part.item.crops[part.start : part.stop]]
+        readings = [self._read(part) for part in parts]
+        with _checked(readings):
+            rows = self._embedder.embed([frame for reading in readings for frame in reading.views], crops)
+        self._account(parts, "embedded", "embed_s", time.perf_counter() - begin_s)
+        ends = itertools.accumulate(map(len, parts))
+        return np.split(rows, list(ends)[:-1])
 
-    def _account(self, looks: Sequence[_Look], count: str, seconds: str, spent_s: float) -> None:
-        """Charge a batch to its streams, equally per item, and to the actor."""
+    def _account(self, parts: Sequence[Part[_Run]], count: str, seconds: str, spent_s: float) -> None:
+        """Charge a batch to its streams, equally per frame or face, and to the actor."""
+        everything = sum(map(len, parts))
         with self._ledger:
-            for stream, items in Counter(look.stream for look in looks).items():
-                spent = stream.spent
-                stream.spent = replace(
-                    spent,
-                    **{
-                        count: getattr(spent, count) + items,
-                        seconds: getattr(spent, seconds) + spent_s * items / len(looks),
-                    },
-                )
-            total = self._spent
-            more = {count: getattr(total, count) + len(looks), seconds: getattr(total, seconds) + spent_s}
-            self._spent = replace(total, **more)
+            for part in parts:
+                stream, items = part.item.stream, len(part)
+                stream.spent = _more(stream.spent, count, items, seconds, spent_s * items / everything)
+            self._spent = _more(self._spent, count, everything, seconds, spent_s)
 
     def _spent_on(self, key: StreamKey) -> Spent:
         stream = self._streams.get(key)
         return Spent() if stream is None else stream.spent
 
-    @contextmanager
-    def _read(self, looks: Sequence[_Look]) -> Iterator[list[Any]]:
-        """The pixels of all looks, in their order, whichever pools they lie in."""
-        views: list[Any] = [None] * len(looks)
-        pools: dict[str, list[int]] = {}
-        for position, look in enumerate(looks):
-            pools.setdefault(look.ticket.pool_id, []).append(position)
-        with ExitStack() as stack:
-            for pool_id, positions in pools.items():
-                if pool_id not in self._readers:
-                    raise ActorError("a frame came before its pool was attached", where="inference")
-                opened = [
-                    (looks[p].ticket, looks[p].stream.opened.ring, looks[p].stream.opened.info) for p in positions
-                ]
-                found = stack.enter_context(self._readers[pool_id].read_many(opened))
-                for position, view in zip(positions, found, strict=True):
-                    views[position] = view
-            yield views
+    def _read(self, part: Part[_Run]) -> Reading[FramePixels]:
+        """The pixels of a part's frames."""
+        stream = part.item.stream
+        if stream.frames is None:
+            ring, info = stream.opened.ring, stream.opened.info
+            if ring.pool_id not in self._readers:
+                raise ActorError("a frame came before its pool was attached", where="inference")
+            stream.frames = self._readers[ring.pool_id].ring(ring, info, lambda slot: FramePixels(slot, info))
+        return stream.frames.read(part.item.tickets[part.start : part.stop])
 
     def _chunk_done(
-        self, message: ExaminedChunk, frames: list[int], results: dict[int, Any], error: Exception | None
+        self, message: ExaminedChunk, due: Sequence[FrameTicket], result: list[FaceTable] | Exception
     ) -> None:
-        """All of a chunk's looks have settled. A failed one ends the stream: its frames cannot be trusted."""
-        chunk = message.chunk
-        if error is not None and chunk.end is not StreamEnd.ABORT:
-            chunk = replace(chunk, end=StreamEnd.ABORT, error=error)
-        found = Detections({frames[position]: faces for position, faces in results.items()})
+        """All of a chunk's frames have been examined. A failure ends the stream: its frames cannot be trusted."""
+        chunk, found = message.chunk, Detections()
+        if not isinstance(result, Exception):
+            found = Detections.of([ticket.frame_index for ticket in due], FaceTable.joined(result))
+        elif chunk.end is not StreamEnd.ABORT:
+            chunk = replace(chunk, end=StreamEnd.ABORT, error=result)
         spent = self._spent_on(message.key)
         self._linked().chunk(ExaminedChunk(chunk, found, time.monotonic(), spent, message.counters, message.encoder))
 
-    def _request_done(self, message: Request, results: dict[int, Any], error: Exception | None) -> None:
+    def _request_done(self, message: Request, results: dict[str, Any], error: Exception | None) -> None:
         ask = message.ask
         answer = None
         if error is None:
-            examined = len(ask.detect)
-            found = Detections({frame: results[position] for position, frame in enumerate(ask.detect)})
-            rows = [results[examined + number] for number in range(len(ask.embed))]
-            answer = Answer(ask.ask_id, found, np.stack(rows)) if rows else Answer(ask.ask_id, found)
+            found = Detections.of(ask.detect, FaceTable.joined(results.get("detect", [])))
+            answer = Answer(ask.ask_id, found)
+            if "embed" in results:
+                answer = Answer(ask.ask_id, found, np.concatenate(results["embed"]))
         spent = self._spent_on(message.key)
         self._linked().reply(Reply(message.stream_id, message.epoch, answer, error, spent, message.encoder))
 
 
-def _pixels(looks: Sequence[_Look], views: Sequence[Any]) -> list[FramePixels]:
-    return [FramePixels(view, look.stream.opened.info) for look, view in zip(looks, views, strict=True)]
+def _more(spent: Spent, count: str, items: int, seconds: str, spent_s: float) -> Spent:
+    more = {count: getattr(spent, count) + items, seconds: getattr(spent, seconds) + spent_s}
+    return replace(spent, **more)
+
+
+@contextmanager
+def _checked(readings: Sequence[Reading[FramePixels]]) -> Iterator[None]:
+    """Frames that are no longer in their slots after the block are an error, and explain one better than itself.
+
+    Raises:
+        StaleFrameError: what was read is void.
+    """
+    try:
+        yield
+    except Exception as error:
+        stale = next(filter(None, (reading.stale() for reading in readings)), None)
+        if stale is not None and not isinstance(error, StaleFrameError):
+            raise stale from error
+        raise
+    for reading in readings:
+        reading.check()
 
 
 @ray.remote(max_restarts=0)

@@ -93,6 +93,19 @@ class Stream:
         """Everything is done when it returns."""
 
 
+class Event:
+    def __init__(self, *, disable_timing: bool) -> None:
+        assert disable_timing
+        self._recorded = False
+
+    def record(self, stream: Any) -> None:
+        self._recorded = True
+
+    def synchronize(self) -> None:
+        assert self._recorded, "nothing to wait for"
+        self._recorded = False
+
+
 class Runtime(types.SimpleNamespace):
     total = 8 << 30
 
@@ -184,6 +197,7 @@ def make() -> Any:
     cuda = types.SimpleNamespace(
         runtime=runtime,
         driver=types.SimpleNamespace(ctxGetCurrent=lambda: 7),
+        Event=Event,
         Stream=Stream,
         UnownedMemory=UnownedMemory,
         MemoryPointer=MemoryPointer,

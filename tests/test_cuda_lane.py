@@ -286,6 +286,59 @@ def test_faces_are_those_of_the_cpu_lane(engines: Any) -> None:
         gpu.detect(on_device)
 
 
+def test_batches_that_overlap_find_what_they_find_alone(engines: Any) -> None:
+    settings = Settings.model_validate({"detect": {"batch_max": 2, "input_width_px": 320, "input_height_px": 192}})
+    rgb = pair(640, 360, 0.45, 0.3)
+    shown = [frame(rgb), frame(np.full_like(rgb, 90)), frame(np.ascontiguousarray(rgb[:, 20:300])), frame(rgb[:, ::-1])]
+    on_device = [FramePixels(engines.asarray(f.slot), f.info) for f in shown]
+    gpu = load_backend("cuda").load_detector(settings, 1)
+    assert gpu.ahead == 1
+    batches = [on_device[:2], on_device[1:2], on_device[3:], on_device]
+    alone = [list(gpu.detect(batch)) for batch in batches]
+    finish: list[Any] = []
+    together: list[Any] = []
+    for batch in batches:
+        finish.append(gpu.begin(batch))
+        if len(finish) > 1:
+            together.append(finish.pop(0)())
+    together.append(finish.pop(0)())
+    assert list(gpu.begin([])()) == []
+    for found, expected in zip(together, alone, strict=True):
+        assert len(found) == len(expected)
+        for mine, other in zip(found, expected, strict=True):
+            for name in ("boxes_px", "landmarks_px", "scores", "descriptors"):
+                assert np.array_equal(getattr(mine, name), getattr(other, name))
+    assert len(gpu._free) <= 6, "the memory of ended batches is used again"
+    assert gpu._open == 0
+    gpu.close()
+
+
+def test_a_batch_that_fails_leaves_nothing_open(engines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.model_validate({"detect": {"batch_max": 2, "input_width_px": 320, "input_height_px": 192}})
+    gpu = load_backend("cuda").load_detector(settings, 1)
+    shown = frame(pair(640, 360, 0.45, 0.3))
+    picture = FramePixels(engines.asarray(shown.slot), shown.info)
+    run, calls = OrtEngine.run, []
+
+    def failing(self: Any, batch: int) -> Any:
+        calls.append(batch)
+        if len(calls) == 2:
+            raise RuntimeError("launch failed")
+        return run(self, batch)
+
+    monkeypatch.setattr(OrtEngine, "run", failing)
+    with pytest.raises(DeviceError, match="launch failed"):
+        gpu.detect([picture] * 3)
+    assert gpu._open == 0
+    finish = gpu.begin([picture])
+    monkeypatch.setattr(gpu, "_describe", lambda *_: (_ for _ in ()).throw(DeviceError("no descriptors", where="test")))
+    with pytest.raises(DeviceError, match="no descriptors"):
+        finish()
+    assert gpu._open == 0
+    monkeypatch.undo()
+    gpu.close()
+
+
 def test_embeddings_are_those_of_the_cpu_lane(engines: Any) -> None:
     from dualface_ray.backends.cpu.detector import load_detector
     from dualface_ray.backends.cpu.embedder import load_embedder

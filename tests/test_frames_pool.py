@@ -166,6 +166,41 @@ def test_a_full_pool_says_how_much_there_is(pool):
     assert pool.free_bytes == (256 << 10) - 60 * SLOT_ALIGN_BYTES  # the refused one left nothing behind
 
 
+def test_a_run_is_read_like_its_frames_one_by_one(pool):
+    info = info_of("a")
+    pool.open_stream("other", 0, info, 3)
+    ring = pool.open_stream("a", 0, info, 4)
+    pool.begin_many(ring, 0, 4)
+    tickets = pool.commit_many(ring, 0, [DecodedFrame(n) for n in range(4)])
+    reader = PoolReader(pool.arena)
+    run = reader.ring(ring, info, lambda slot: slot)
+    with reader.read_many([(ticket, ring, info) for ticket in tickets]) as views:
+        reading = run.read(tickets)
+        assert [view.ctypes.data for view in reading.views] == [view.ctypes.data for view in views]
+    assert all(one is other for one, other in zip(run.read(tickets[1:3]).views, reading.views[1:3], strict=True))
+    assert run.read([]).stale() is None
+    with pytest.raises(ProtocolError):
+        run.read([replace(tickets[0], slot=0)])
+    with pytest.raises(ProtocolError):
+        run.read([replace(tickets[0], pool_id="x")])
+    for wrong in (1, 4, int(pool.arena.generations[tickets[0].slot]) | 1):
+        with pytest.raises(StaleFrameError):
+            run.read([replace(tickets[0], generation=wrong)])
+    with pytest.raises(ProtocolError):
+        reader.ring(replace(ring, pool_id="x"), info, lambda slot: slot)
+    with pytest.raises(ProtocolError):
+        reader.ring(ring, info_of("b", 640, 640), lambda slot: slot)
+    reading.check()
+    pool.begin_write(ring, 5)
+    with pytest.raises(StaleFrameError, match="frame 1 is no longer"):
+        reading.check()
+    assert run.read(tickets[2:]).stale() is None
+    attached = PoolReader(CpuArena.attach(pool.arena.handle))
+    reading = attached.ring(ring, info, lambda slot: slot).read(tickets[2:])
+    attached.close()
+    assert reading.stale() is not None, "a closed pool holds nothing"
+
+
 def test_a_frame_that_changes_in_mid_read_is_void(pool):
     info = info_of("a")
     ring = pool.open_stream("a", 0, info, 2)

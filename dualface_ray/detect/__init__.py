@@ -1,6 +1,6 @@
 """Detect: from frames of all streams to faces.
 
-    frames of every stream ─► Batcher ("full, or 2 ms after the first") ─► Detector ─► boxes, landmarks, scores
+    runs of frames of every stream ─► Batcher ("full, or 2 ms after the first") ─► Detector ─► boxes, landmarks, scores
                                      └─ per-stream cap, every item settles exactly once
     a Detector, whatever runs it: Letterbox ─► network ─► decode_outputs ─► suppress ─► back to displayed pixels
 
@@ -18,7 +18,7 @@ from dualface_ray.detect.appearance import (
     describe_appearance,
 )
 from dualface_ray.detect.batcher import Batcher
-from dualface_ray.detect.batching import BatchQueue
+from dualface_ray.detect.batching import BatchQueue, Part
 from dualface_ray.detect.colour import yuv_to_rgb_matrix
 from dualface_ray.detect.decoding import STRIDE_PX, Candidates, decode_outputs, suppress
 from dualface_ray.detect.grid import DetectionGrid
@@ -37,6 +37,7 @@ __all__ = [
     "Embedder",
     "FramePixels",
     "Letterbox",
+    "Part",
     "appearance_regions",
     "cell_edges",
     "chain",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 from dualface_ray.frames import FrameFlag, FrameTicket
@@ -23,6 +24,12 @@ class DetectionGrid:
         self._every_frame = every_frame
         self._origin_ticks: int | None = None
         self._period = -1
+
+    def due_of(self, tickets: Sequence[FrameTicket]) -> Sequence[FrameTicket]:
+        """Those of some frames that are to be examined; as ``due`` for each of them."""
+        if self._every_frame:
+            return tickets
+        return [ticket for ticket in tickets if self.due(ticket)]
 
     def due(self, ticket: FrameTicket) -> bool:
         """Whether this frame is to be examined; call once per frame, in display order."""

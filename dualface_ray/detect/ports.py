@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,8 +25,18 @@ class Detector(Protocol):
     def max_batch(self) -> int:
         """The largest batch one call may carry."""
 
-    def detect(self, batch: Sequence[FramePixels]) -> list[Faces]:
+    @property
+    def ahead(self) -> int:
+        """Batches worth beginning before the end of an earlier one: 0 where the caller's thread computes."""
+
+    def detect(self, batch: Sequence[FramePixels]) -> Sequence[Faces]:
         """Faces of each frame in displayed pixels, with appearance descriptors, best score first."""
+
+    def begin(self, batch: Sequence[FramePixels]) -> Callable[[], Sequence[Faces]]:
+        """As ``detect`` in two steps: start on a batch; what is returned waits for its faces, to be called once.
+
+        Batches end in the order in which they began; their slots are being read until then.
+        """
 
     def close(self) -> None:
         """Free everything; harmless when called twice."""

@@ -17,7 +17,7 @@ from dualface_ray.frames.detections import Answer, Ask, Detections, frames_of
 from dualface_ray.frames.faces import DESCRIPTOR_SIZE, EMBEDDING_SIZE, F32, FaceCrop, Faces
 from dualface_ray.frames.generations import GenerationPage
 from dualface_ray.frames.pool import FramePool, Stamped
-from dualface_ray.frames.reader import PoolReader
+from dualface_ray.frames.reader import PoolReader, Reading, RingReader
 from dualface_ray.frames.ring import SLOT_ALIGN_BYTES, RingSpec, slot_stride_bytes
 from dualface_ray.frames.shm import SharedBlock, free_bytes, shm_directory
 from dualface_ray.frames.shm_named import sweep
@@ -67,7 +67,9 @@ __all__ = [
     "GenerationPage",
     "PixelLayout",
     "PoolReader",
+    "Reading",
     "ReleaseLedger",
+    "RingReader",
     "RingSpec",
     "SharedBlock",
     "Stamped",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,15 @@ class CpuDetector:
     def max_batch(self) -> int:
         """The setting, else 1: on a CPU a batch costs as much per frame and only adds latency."""
         return self._settings.batch_max or 1
+
+    @property
+    def ahead(self) -> int:
+        """The caller's thread computes: nothing is won by beginning early."""
+        return 0
+
+    def begin(self, batch: Sequence[FramePixels]) -> Callable[[], list[Faces]]:
+        """See the port; the work is done when the faces are fetched."""
+        return partial(self.detect, batch)
 
     def detect(self, batch: Sequence[FramePixels]) -> list[Faces]:
         """Faces of each frame in displayed pixels, with appearance descriptors, best score first.

@@ -9,12 +9,13 @@ built beforehand, because building takes minutes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dualface_ray.backends.cuda.arena import address_of
 from dualface_ray.backends.cuda.facts import BatchFacts, KnownStreams, Records
@@ -24,7 +25,7 @@ from dualface_ray.backends.cuda.launch import Staging, kernel, new_stream
 from dualface_ray.backends.cuda.vendor import COPY_DEVICE_TO_HOST, cupy, device, enter_device, translated
 from dualface_ray.detect import APPEARANCE_TUNING, PATCH_CELLS, STRIDE_PX, FramePixels
 from dualface_ray.errors import DeviceError, ModelError, ModelMissingError
-from dualface_ray.frames import DESCRIPTOR_SIZE, F32, Faces
+from dualface_ray.frames import DESCRIPTOR_SIZE, F32, Faces, FaceTable
 from dualface_ray.models import Engine, Profile, built_engine, engine_key, resolve
 from dualface_ray.settings import Settings
 
@@ -125,20 +126,21 @@ class CudaDetector:
         self._stream = new_stream()
         self._engines: dict[tuple[int, int], Network] = {}
         self._known = KnownStreams(self._settings.input_width_px, self._settings.input_height_px)
-        self._items = Staging()
+        self._looking = new_stream()
+        """Faces of one batch are described on it while the network works on the next."""
+        self._free: list[_Pass] = []
+        self._open = 0
+        """Passes under way."""
         self._patch_items = Staging()
         self._face_items = Staging()
         self._patches: Any = None
         self._looks: Any = None
         self._looks_host: Any = None
         self._described = 0
-        rows = self._max_batch * self._settings.max_faces * FACE_FLOATS
         with translated("allocating the detector's results"):
-            self._faces = cupy().zeros(rows, np.float32)
+            self._faces = cupy().zeros(self._max_batch * self._settings.max_faces * FACE_FLOATS, np.float32)
             self._counts = cupy().zeros(self._max_batch, np.int32)
             self._tuning = cupy().asarray(APPEARANCE_TUNING)
-            self._faces_host = cupy().cuda.alloc_pinned_memory(rows * 4)
-            self._counts_host = cupy().cuda.alloc_pinned_memory(self._max_batch * 4)
             cupy().cuda.runtime.deviceSynchronize()
         for shape in self._paths:
             self._network(shape)
@@ -149,7 +151,12 @@ class CudaDetector:
         """The setting, else 64."""
         return self._max_batch
 
-    def detect(self, batch: Sequence[FramePixels]) -> list[Faces]:
+    @property
+    def ahead(self) -> int:
+        """One batch may be begun while another is under way: the card does not wait for the host between them."""
+        return 1
+
+    def detect(self, batch: Sequence[FramePixels]) -> Sequence[Faces]:
         """Faces of each frame in displayed pixels, with appearance descriptors, best score first.
 
         Frames of the same input shape run together. The slots have been read completely on return.
@@ -157,25 +164,34 @@ class CudaDetector:
         Raises:
             DeviceError: CUDA or TensorRT failed, or the detector is closed.
         """
+        return self.begin(batch)()
+
+    def begin(self, batch: Sequence[FramePixels]) -> Callable[[], Sequence[Faces]]:
+        """As ``detect`` in two steps; see the port. Both raise what ``detect`` raises."""
         if self._closed:
             raise DeviceError("the detector is closed", where="cuda detector")
         enter_device()
         facts = [self._known(frame.info) for frame in batch]
-        results = [Faces.none()] * len(batch)
-        for shape in sorted({one.input_px for one in facts}):
-            members = [i for i, one in enumerate(facts) if one.input_px == shape]
-            for start in range(0, len(members), self._max_batch):
-                part = members[start : start + self._max_batch]
-                given = BatchFacts([address_of(batch[i].slot) for i in part], [facts[i] for i in part])
-                for index, faces in self._run(shape, given, len(part)):
-                    results[part[index]] = faces
-        return results
+        addresses = [address_of(frame.slot) for frame in batch]
+        begun: list[tuple[Sequence[int], _Pass]] = []
+        try:
+            for shape in sorted({one.input_px for one in facts}):
+                members = [i for i, one in enumerate(facts) if one.input_px == shape]
+                for start in range(0, len(members), self._max_batch):
+                    part = members[start : start + self._max_batch]
+                    given = BatchFacts([addresses[i] for i in part], [facts[i] for i in part])
+                    begun.append((part, self._run(shape, given, len(part))))
+        except BaseException:
+            self._give_back([one for _, one in begun], broken=True)
+            raise
+        return partial(self._finish, len(batch), begun)
 
     def close(self) -> None:
         """Free everything; harmless when called twice."""
         if not self._closed:
             self._closed = True
             self._stream.synchronize()
+            self._looking.synchronize()
             for network in self._engines.values():
                 network.engine.close()
             self._engines = {}
@@ -190,70 +206,108 @@ class CudaDetector:
             found = self._engines[shape] = Network(Engine(self._paths[shape], profile, self._stream))
         return found
 
-    def _run(self, shape: tuple[int, int], given: BatchFacts, count: int) -> Iterator[tuple[int, Faces]]:
-        """Positions in the batch and what was found there; frames without a face are left out."""
+    def _run(self, shape: tuple[int, int], given: BatchFacts, count: int) -> _Pass:
+        """Queue everything from slots to rows of faces."""
         network = self._network(shape)
         height, width = shape
-        with translated("detecting faces"), self._stream:
-            items = self._items.upload(given.letterbox_records(), self._stream)
-            into = network.engine.input
-            name = "letterbox_half" if into.dtype == np.float16 else "letterbox_float"
-            arguments = (np.uint64(items.data.ptr), np.uint64(into.data.ptr), np.int32(width), np.int32(height))
-            kernel(name)((-(-width * height // _THREADS), 1, count), (_THREADS,), arguments)
-            maps = network.engine.run(count)
-            kernel("centerface")(
-                (count,),
-                (_PEAK_THREADS,),
-                (
-                    *(np.uint64(maps[name].data.ptr) for name in network.map_names),
-                    np.int32(height // STRIDE_PX),
-                    np.int32(width // STRIDE_PX),
-                    np.float32(self._settings.min_score),
-                    np.float32(self._settings.nms_iou),
-                    np.int32(self._settings.max_faces),
-                    np.uint64(self._counts.data.ptr),
-                    np.uint64(self._faces.data.ptr),
-                ),
-            )
-            counts, rows = self._download(count)
+        if self._open and network.batch != count:
+            # The context keeps the shapes that its kernels read: they change between batches, never under one.
+            self._stream.synchronize()
+        network.batch = count
+        limit = self._settings.max_faces
+        memory = self._free.pop() if self._free else _Pass(self._max_batch * limit * FACE_FLOATS, self._max_batch)
+        memory.given, memory.count = given, count
+        self._open += 1
+        try:
+            with translated("detecting faces"), self._stream:
+                items = memory.items.upload(given.letterbox_records(), self._stream)
+                into = network.engine.input
+                name = "letterbox_half" if into.dtype == np.float16 else "letterbox_float"
+                arguments = (np.uint64(items.data.ptr), np.uint64(into.data.ptr), np.int32(width), np.int32(height))
+                kernel(name)((-(-width * height // _THREADS), 1, count), (_THREADS,), arguments)
+                maps = network.engine.run(count)
+                kernel("centerface")(
+                    (count,),
+                    (_PEAK_THREADS,),
+                    (
+                        *(np.uint64(maps[name].data.ptr) for name in network.map_names),
+                        np.int32(height // STRIDE_PX),
+                        np.int32(width // STRIDE_PX),
+                        np.float32(self._settings.min_score),
+                        np.float32(self._settings.nms_iou),
+                        np.int32(limit),
+                        np.uint64(self._counts.data.ptr),
+                        np.uint64(self._faces.data.ptr),
+                    ),
+                )
+                for host, source, length in (
+                    (memory.counts, self._counts, count * 4),
+                    (memory.faces, self._faces, count * limit * FACE_FLOATS * 4),
+                ):
+                    cupy().cuda.runtime.memcpyAsync(
+                        host.ptr, source.data.ptr, length, COPY_DEVICE_TO_HOST, self._stream.ptr
+                    )
+                memory.done.record(self._stream)
+        except BaseException:
+            self._give_back([memory], broken=True)
+            raise
+        return memory
+
+    def _give_back(self, passes: Sequence[_Pass], *, broken: bool = False) -> None:
+        """Their memory may be used again; after a failure once nothing writes to it any more."""
+        if broken:
+            with contextlib.suppress(Exception):  # the failure itself is on its way
+                self._stream.synchronize()
+        self._open -= len(passes)
+        self._free += passes
+
+    def _finish(self, frames: int, begun: Sequence[tuple[Sequence[int], _Pass]]) -> Sequence[Faces]:
+        """Wait for the passes of one batch, in the order of ``begin``."""
+        enter_device()
+        passes = [one for _, one in begun]
+        try:
+            tables = [self._table(one) for one in passes]
+        except BaseException:
+            self._give_back(passes, broken=True)
+            raise
+        self._give_back(passes)
+        if len(tables) == 1:
+            return tables[0]
+        results = [Faces.none()] * frames
+        for (members, _), table in zip(begun, tables, strict=True):
+            for index, faces in zip(members, table, strict=True):
+                results[index] = faces
+        return results
+
+    def _table(self, memory: _Pass) -> FaceTable:
+        """The faces of a pass, when it has ended."""
+        count, limit, given = memory.count, self._settings.max_faces, memory.given
+        with translated("detecting faces"):
+            memory.done.synchronize()
+        counts = np.array(np.frombuffer(memory.counts, np.int32, count))
+        if not counts.any():
+            return FaceTable.of([Faces.none()] * count)
+        size = count * limit * FACE_FLOATS
+        rows = np.frombuffer(memory.faces, np.float32, size).reshape(count, limit, FACE_FLOATS)
         owners = np.repeat(np.arange(count), counts)
-        if not len(owners):
-            return
-        found = rows[np.arange(rows.shape[1]) < counts[:, None]]
+        found = rows[np.arange(limit) < counts[:, None]]
         points = given.to_display(np.delete(found, 4, axis=1).reshape(-1, 7, 2), owners)
         boxes, marks, scores = points[:, :2].reshape(-1, 4), points[:, 2:].copy(), found[:, 4].copy()
         looks = self._describe(given.patch_records(boxes, owners), given.face_records(owners))
-        ends = np.cumsum(counts)
-        for index in np.flatnonzero(counts).tolist():
-            part = slice(int(ends[index] - counts[index]), int(ends[index]))
-            yield index, Faces(boxes[part], marks[part], scores[part], looks[part])
-
-    def _download(self, count: int) -> tuple[npt.NDArray[np.int32], F32]:
-        """Counts (count,) and rows (count, max_faces, FACE_FLOATS); waits for the stream."""
-        runtime, handle = cupy().cuda.runtime, self._stream.ptr
-        limit = self._settings.max_faces
-        size = count * limit * FACE_FLOATS
-        for host, source, length in (
-            (self._counts_host, self._counts, count * 4),
-            (self._faces_host, self._faces, size * 4),
-        ):
-            runtime.memcpyAsync(host.ptr, source.data.ptr, length, COPY_DEVICE_TO_HOST, handle)
-        self._stream.synchronize()
-        rows = np.frombuffer(self._faces_host, np.float32, size).reshape(count, limit, FACE_FLOATS)
-        return np.array(np.frombuffer(self._counts_host, np.int32, count)), rows
+        return FaceTable(np.cumsum(counts, dtype=np.int64), boxes, marks, scores, looks)
 
     def _describe(self, regions: Records, faces: Records) -> F32:
         """Descriptors (n, D) of n faces from the records of their 3 n regions and their own."""
         total = len(faces)
         size = total * DESCRIPTOR_SIZE
-        with translated("describing faces"), self._stream:
+        with translated("describing faces"), self._looking:
             if total > self._described:
                 self._described = 2 * total
                 self._patches = cupy().empty(self._described * 9 * PATCH_CELLS * PATCH_CELLS, np.float32)
                 self._looks = cupy().empty(self._described * DESCRIPTOR_SIZE, np.float32)
                 self._looks_host = cupy().cuda.alloc_pinned_memory(self._described * DESCRIPTOR_SIZE * 4)
-            items = self._patch_items.upload(regions, self._stream)
-            owners = self._face_items.upload(faces, self._stream)
+            items = self._patch_items.upload(regions, self._looking)
+            owners = self._face_items.upload(faces, self._looking)
             patches = np.uint64(self._patches.data.ptr)
             kernel("patches")((len(regions),), (_THREADS,), (np.uint64(items.data.ptr), patches))
             arguments = (
@@ -264,10 +318,23 @@ class CudaDetector:
             )
             kernel("describe")((total,), (_THREADS,), arguments)
             cupy().cuda.runtime.memcpyAsync(
-                self._looks_host.ptr, self._looks.data.ptr, size * 4, COPY_DEVICE_TO_HOST, self._stream.ptr
+                self._looks_host.ptr, self._looks.data.ptr, size * 4, COPY_DEVICE_TO_HOST, self._looking.ptr
             )
-            self._stream.synchronize()
+            self._looking.synchronize()
         return np.array(np.frombuffer(self._looks_host, np.float32, size)).reshape(total, DESCRIPTOR_SIZE)
+
+
+class _Pass:
+    """Host memory of one batch under way: the card writes to it while another batch is read."""
+
+    def __init__(self, floats: int, frames: int) -> None:
+        self.items = Staging()
+        with translated("allocating the detector's results"):
+            self.faces: Any = cupy().cuda.alloc_pinned_memory(floats * 4)
+            self.counts: Any = cupy().cuda.alloc_pinned_memory(frames * 4)
+            self.done: Any = cupy().cuda.Event(disable_timing=True)
+        self.given: Any = None
+        self.count = 0
 
 
 class Network:
@@ -275,6 +342,8 @@ class Network:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.batch = 0
+        """Of the last run."""
         channels = {name: int(array.shape[1]) for name, array in engine.outputs.items() if array.ndim == 4}
         names = ("heatmap", "log_size", "offset", "landmarks")
         if set(names) <= set(channels):
