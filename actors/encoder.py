@@ -20,7 +20,8 @@ from actors.messages import (
 )
 from actors.outbox import Outbox
 from actors.placement import LanePlan
-from actors.session import SessionLinks, SessionTools, VideoSession
+from actors.session import Session, SessionLinks, SessionTools
+from actors.sessions import open_session
 from dualface_ray.backends import Backend, limit_library_threads, load_backend
 from dualface_ray.errors import ActorError, Cancelled, DualfaceError
 from dualface_ray.frames import ArenaHandle, PoolReader
@@ -72,7 +73,7 @@ class EncodeService:
             discard=self._discard,
             facts=self._facts,
         )
-        worker = _Worker(VideoSession(job, tools), self._links)
+        worker = _Worker(open_session(job, tools), self._links)
         self._workers[job.key] = worker
         worker.thread.start()
 
@@ -97,8 +98,8 @@ class EncodeService:
     def status(self) -> ActorStatus:
         """How far each segment has come."""
         streams = tuple(worker.session.status() for worker in list(self._workers.values()))
-        pictures = sum(worker.session.pictures for worker in list(self._workers.values()))
-        return ActorStatus(progress=pictures + sum(stream.frames_done for stream in streams), streams=streams)
+        more = sum(worker.session.progress for worker in list(self._workers.values()))
+        return ActorStatus(progress=more + sum(stream.frames_done for stream in streams), streams=streams)
 
     def latency(self) -> dict[str, dict[str, float]]:
         """Durations of each stage over all segments it knows, summarised (seconds)."""
@@ -124,7 +125,7 @@ class EncodeService:
 class _Worker:
     """The thread of one session; whatever happens in it ends as the session's final state."""
 
-    def __init__(self, session: VideoSession, links: SessionLinks) -> None:
+    def __init__(self, session: Session, links: SessionLinks) -> None:
         self.session = session
         self.inbox: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._links = links

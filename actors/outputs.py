@@ -1,53 +1,20 @@
-"""OutputFiles: the pictures, tracks and final files of one video."""
+"""Outputs: where the directed frames of a unit go; OutputFiles makes the final files of a video done whole."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from actors.messages import SegmentJob
-from actors.pipe import Pipe, Task
+from actors.pictures import PictureFiles, Place
+from actors.pipe import Task
 from dualface_ray.backends import Backend
-from dualface_ray.backends.pyav import AssembleReport, SegmentWriter, assemble
-from dualface_ray.compose import output_colour
-from dualface_ray.errors import OutputError, UnsupportedMediaError
+from dualface_ray.backends.pyav import AssembleReport, assemble
+from dualface_ray.errors import OutputError
 from dualface_ray.frames import StreamInfo
-from dualface_ray.framing import CanvasPlan, DirectedFrame
-from dualface_ray.media import (
-    HDR_TRANSFERS,
-    AtomicFile,
-    EncodeSession,
-    EncodeSpec,
-    Packet,
-    remove_partials,
-    require_free,
-    segment_path,
-)
-from dualface_ray.report import TracksHeader, TracksWriter
+from dualface_ray.framing import DirectedFrame
+from dualface_ray.media import segment_path
 from dualface_ray.settings import Settings
-from dualface_ray.timeline import CfrClock, frame_ticks
-
-_CHECK_DISK_EVERY_FRAMES = 256
-
-
-@dataclass(slots=True)
-class _Segment:
-    """One output video on its way: an encoder and the file its packets go to."""
-
-    encoder: EncodeSession
-    path: Path
-    writer: SegmentWriter | None = None
-
-    def write(self, packets: Sequence[Packet]) -> None:
-        """Add packets; the file begins with the first, for only then the codec's configuration is known."""
-        for packet in packets:
-            if self.writer is None:
-                self.writer = SegmentWriter(self.path, self.encoder.spec, self.encoder.extradata)
-            self.writer.write(packet)
 
 
 class Outputs(Protocol):
@@ -74,8 +41,8 @@ class Outputs(Protocol):
     def finish(self) -> None:
         """No further frame comes."""
 
-    def assemble(self) -> list[AssembleReport]:
-        """Make the final files."""
+    def assemble(self, tick: Callable[[], None]) -> list[AssembleReport]:
+        """Make the final files; ``tick`` is called now and then."""
 
     def discard(self) -> None:
         """Give up; nothing stays."""
@@ -116,7 +83,7 @@ class DiscardedPictures:
     def finish(self) -> None:
         """Nothing is pending."""
 
-    def assemble(self) -> list[AssembleReport]:
+    def assemble(self, tick: Callable[[], None]) -> list[AssembleReport]:
         """There is no file."""
         return []
 
@@ -129,14 +96,11 @@ class DiscardedPictures:
         self._compositor.close()
 
 
-class OutputFiles:
-    """Composes, encodes and records directed frames; names the files only when all of them are complete.
-
-    The encoders work on a thread of their own while the next frames are composed: on two cores that is a quarter more
-    pictures a second. Each of the few places in that pipe has a compositor, whose canvases live until its next call.
+class OutputFiles(PictureFiles):
+    """A whole video: its segments, then its final files; these are named only when all of them are complete.
 
     Args:
-        job: the segment and its outputs.
+        job: the video and its outputs.
         info: of the source stream.
         backend: composes and encodes.
         settings: of the job.
@@ -144,179 +108,30 @@ class OutputFiles:
     """
 
     def __init__(self, job: SegmentJob, info: StreamInfo, backend: Backend, settings: Settings, threads: int) -> None:
-        self._job = job
-        self._info = info
-        self._backend = backend
-        self._settings = settings
-        self._threads = threads
-        places = 2 if backend.compose_frames > 1 else 3
-        self._compositors = [backend.open_compositor(settings) for _ in range(places)]
-        self._pipe = Pipe(f"encode-{job.stream_id}", places)
-        self._groups = 0
-        self._segments: list[_Segment] = []
-        self._tracks_file = AtomicFile(job.outputs.tracks)
-        self._tracks_file.__enter__()
-        header = TracksHeader(job.source.name, info.display_width_px, info.display_height_px, info.time_base)
-        self._tracks = TracksWriter(self._tracks_file.part, header)
-        timing = settings.timing
-        self._rate = Fraction(timing.rate) if timing.rate else info.average_rate
-        self._clock = CfrClock(info.time_base, self._rate) if timing.mode == "cfr" else None
-        self._shown: list[Any] = []
-        """At a constant rate: copies of the latest canvases, until it is known how often they are shown."""
-        self._pictures = 0
-        self._queued = 0
-        self.pts_ticks: list[int] = []
-        """Of every source frame written, in display order."""
+        segments = tuple(segment_path(video, 0) for video in job.outputs.videos)
+        super().__init__(job, info, backend, settings, threads, Place(segments, job.outputs.tracks))
 
-    @property
-    def frames(self) -> int:
-        """Pictures encoded so far; at a constant rate they may be more or fewer than the source's frames."""
-        return self._pictures
-
-    @property
-    def counters(self) -> dict[str, int]:
-        """What the constant rate did, by name; absent = nothing."""
-        found = {"cfr_duplicated": self._clock.duplicated, "cfr_dropped": self._clock.dropped} if self._clock else {}
-        return {name: count for name, count in found.items() if count}
-
-    @property
-    def degradations(self) -> list[str]:
-        """What differs from what was asked for."""
-        hdr = output_colour(self._info).transfer in HDR_TRANSFERS
-        if hdr and self._settings.encode.hdr == "tonemap":
-            return ["HDR was not tone-mapped by this backend: 8 bits with the source's HLG or PQ tags"]
-        return []
-
-    def write(self, frames: Sequence[DirectedFrame], slots: Sequence[Any], done: Task) -> None:
-        """Compose, queue for encoding and record consecutive frames; the slots have been read completely on return.
-
-        Args:
-            frames: in order.
-            slots: their pixels.
-            done: called on the encoders' thread when they have taken these frames.
-
-        Raises:
-            OutputError, EncodeError: an encoder or the disk refused (these or earlier frames).
-        """
-        if len(self.pts_ticks) % _CHECK_DISK_EVERY_FRAMES < len(frames):
-            require_free(self._job.outputs.folder, self._settings.job.min_free_disk_bytes)
-        self._pipe.reserve()
-        compositor = self._compositors[self._groups % len(self._compositors)]
-        self._groups += 1
-        composed = compositor.compose(self._info, slots, [frame.plan for frame in frames])
-        work: list[tuple[Sequence[Any], Sequence[int]]] = []
-        for frame, canvases in zip(frames, composed, strict=True):
-            plan = frame.plan
-            if not self._segments:
-                self._open(plan.canvases, canvases)
-            if self._clock is None:
-                work.append((canvases, [plan.pts_ticks]))
-            else:
-                work.append((self._shown, self._stamps(self._clock.push(plan.pts_ticks))))
-                self._shown = [canvas.copy() for canvas in canvases]
-            self._tracks.add(frame.tracked, plan)
-            self.pts_ticks.append(plan.pts_ticks)
-        self._pipe.put(partial(self._encode, work, done))
-
-    def finish(self) -> None:
-        """Drain the encoders and complete segments and tracks (still under their temporary names)."""
-        self._pipe.drain()
-        if self._clock is not None and self.pts_ticks:
-            step = frame_ticks(self._info.time_base, self._info.average_rate)
-            self._encode([(self._shown, self._stamps(self._clock.finish(self.pts_ticks[-1] + step)))], _nothing)
-            self._shown = []
-        for segment in self._segments:
-            segment.write(segment.encoder.finish())
-            segment.encoder.close()
-            if segment.writer is not None:
-                segment.writer.finish()
-        self._tracks.close()
-
-    def assemble(self) -> list[AssembleReport]:
+    def assemble(self, tick: Callable[[], None]) -> list[AssembleReport]:
         """Join video and sound of every output and give the files their names, the tracks last.
 
         Raises:
             OutputError: a file cannot be written, or not every frame arrived in it.
         """
         reports = []
-        for segment, target in zip(self._segments, self._job.outputs.videos, strict=True):
+        for segment, target in zip(self.segments, self._job.outputs.videos, strict=True):
             report = assemble(
                 self._job.source,
                 [segment.path],
                 target,
-                pts_ticks=self.pts_ticks if self._clock is None else range(self.frames),
+                pts_ticks=self.pts_ticks if self.clock is None else range(self.frames),
                 spec=segment.encoder.spec,
                 settings=self._settings,
                 origin_s=self.pts_ticks[0] * self._info.time_base if self.pts_ticks else None,
+                tick=tick,
             )
             if report.frames != self.frames:
                 raise OutputError(f"{self.frames} frames went in, {report.frames} came out", where=str(target))
             segment.path.unlink(missing_ok=True)
             reports.append(report)
-        self._tracks_file.commit()
+        self.tracks_file.commit()
         return reports
-
-    def discard(self) -> None:
-        """Close everything and remove what is not complete. Harmless when called twice."""
-        self._pipe.stop()
-        self._tracks.close()
-        self._tracks_file.discard()
-        for segment in self._segments:
-            segment.encoder.close()
-            if segment.writer is not None:
-                segment.writer.discard()
-        self.close()
-        remove_partials(self._job.outputs)
-
-    def close(self) -> None:
-        """Free what is left after ``assemble``."""
-        for compositor in self._compositors:
-            compositor.close()
-
-    def _encode(self, work: Sequence[tuple[Sequence[Any], Sequence[int]]], done: Task) -> None:
-        """Canvases at their time stamps, in order; on the pipe's thread, or after it has ended."""
-        for canvases, stamps in work:
-            for pts_ticks in stamps:
-                for segment, canvas in zip(self._segments, canvases, strict=True):
-                    segment.write(segment.encoder.encode(canvas, pts_ticks))
-                self._pictures += 1
-        done()
-
-    def _stamps(self, times: int) -> Sequence[int]:
-        """Constant rate: the next so many pictures are the latest one."""
-        begin, self._queued = self._queued, self._queued + times
-        return range(begin, begin + times)
-
-    def _open(self, canvases: Sequence[CanvasPlan], pictures: Sequence[Any]) -> None:
-        encode = self._settings.encode
-        rate = self._info.average_rate if self._clock is None else self._rate
-        colour = output_colour(self._info)
-        bits = 8 * pictures[0].dtype.itemsize
-        if bits == 8 and encode.hdr == "keep" and colour.transfer in HDR_TRANSFERS:
-            raise UnsupportedMediaError(
-                "its HDR cannot be kept: this backend composes 8 bits",
-                where=str(self._job.source),
-                remedy="Set encode.hdr=tonemap, or lane.backend=cpu.",
-            )
-        for canvas, target in zip(canvases, self._job.outputs.videos, strict=True):
-            spec = EncodeSpec(
-                width_px=canvas.width_px,
-                height_px=canvas.height_px,
-                time_base=self._info.time_base if self._clock is None else 1 / rate,
-                rate=rate,
-                codec=encode.codec,
-                quality=encode.quality,
-                preset=encode.preset,
-                gop_frames=max(1, round(encode.gop_s * rate)),
-                colour_matrix=colour.matrix,
-                colour_primaries=colour.primaries,
-                colour_transfer=colour.transfer,
-                full_range=colour.full_range,
-                threads=self._threads,
-                bits=min(bits, 10),
-            )
-            self._segments.append(_Segment(self._backend.open_encoder(spec), segment_path(target, 0)))
-
-
-def _nothing() -> None:
-    """Nobody waits for this."""

@@ -38,7 +38,7 @@ from dualface_ray.report.run_report import (
     read_report,
 )
 from dualface_ray.report.task import RateMeter, VideoTask, input_record, versions, write_failure
-from dualface_ray.report.tracks import Tracks, TracksHeader, TracksWriter, read_tracks
+from dualface_ray.report.tracks import Tracks, TracksHeader, TracksWriter, join_tracks, read_tracks
 
 if TYPE_CHECKING:
     from dualface_ray.report.overlaid import overlay
@@ -72,6 +72,7 @@ __all__ = [
     "fingerprint",
     "input_fingerprint",
     "input_record",
+    "join_tracks",
     "latency_records",
     "load_bridge",
     "load_plan",

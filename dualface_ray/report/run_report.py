@@ -106,6 +106,8 @@ class RunReport(_Record):
     """By stage; ``total`` is from the decoder's output to the encoder's output, per frame."""
     elapsed_s: float = 0.0
     attempts: int = 1
+    spans: int = 1
+    """Parts that were made independently; ``elapsed_s`` is then the sum of what all of them took."""
     lane: str = ""
     """Backend and device that made it."""
     versions: dict[str, str] = Field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dualface_ray.errors import InputError, InputMissingError, ProtocolError
+from dualface_ray.errors import InputError, InputMissingError, ProtocolError, SeamError
 from dualface_ray.framing import FramePlan
 from dualface_ray.identity import PERSONS, PersonState, PersonTrack, TrackedFrame
 from dualface_ray.media import output_error
@@ -49,18 +50,26 @@ class TracksWriter:
             tracks.add(tracked, plan)
 
     Numbers are written with a fixed count of digits (pixels 2, seconds 6, scores 3), so that the same tracks give the
-    same bytes. Frames must come in display order, from 0 without gaps.
+    same bytes. Frames must come in display order, without gaps.
+
+    Args:
+        path: of the file.
+        header: its first line.
+        first_frame: number of the first frame; not 0 in a part of a video.
+        origin_ticks: time stamp of the video's first frame; None = of the first one written.
 
     Raises:
         OutputError, DiskFullError: the file cannot be written.
         ProtocolError: a frame is out of order, its plan belongs to another one, or a number is not finite.
     """
 
-    def __init__(self, path: Path, header: TracksHeader) -> None:
+    def __init__(
+        self, path: Path, header: TracksHeader, *, first_frame: int = 0, origin_ticks: int | None = None
+    ) -> None:
         self._path = path
         self._numerator, self._denominator = header.time_base.numerator, header.time_base.denominator
-        self._first_pts = 0
-        self.frames = 0
+        self._first_pts = origin_ticks
+        self._next = first_frame
         try:
             self._file = path.open("w", encoding="utf-8", buffering=_BUFFER_BYTES, newline="\n")
             self._file.write(header.line())
@@ -77,28 +86,29 @@ class TracksWriter:
 
     def add(self, tracked: TrackedFrame, plan: FramePlan) -> None:
         """Write the next frame."""
-        if tracked.frame_index != self.frames or plan.frame_index != self.frames:
+        number, pts_ticks = self._next, tracked.pts_ticks
+        if tracked.frame_index != number or plan.frame_index != number:
             raise ProtocolError(
                 f"tracks of frame {tracked.frame_index} with the plan of frame {plan.frame_index} came when frame "
-                f"{self.frames} was due",
+                f"{number} was due",
                 where=str(self._path),
             )
-        if not self.frames:
-            self._first_pts = tracked.pts_ticks
-        seconds = (tracked.pts_ticks - self._first_pts) * self._numerator / self._denominator
+        if self._first_pts is None:
+            self._first_pts = pts_ticks
+        seconds = (pts_ticks - self._first_pts) * self._numerator / self._denominator
         crops = {tile.person: tile.source_px for canvas in plan.canvases for tile in canvas.tiles}
         line = (
-            f'{{"frame":{self.frames},"pts":{tracked.pts_ticks},"time":{seconds:.6f},"shot":{tracked.shot},'
+            f'{{"frame":{number},"pts":{pts_ticks},"time":{seconds:.6f},"shot":{tracked.shot},'
             f'"faces":{{"A":{_face(tracked.a)},"B":{_face(tracked.b)}}},'
             f'"crops":{{"A":{_box(crops.get("A"))},"B":{_box(crops.get("B"))}}}}}\n'
         )
         if "nan" in line or "inf" in line:
-            raise ProtocolError(f"frame {self.frames} holds a number that is not finite", where=str(self._path))
+            raise ProtocolError(f"frame {number} holds a number that is not finite", where=str(self._path))
         try:
             self._file.write(line.replace("-0.00,", "0.00,").replace("-0.00]", "0.00]"))
         except OSError as error:
             raise output_error(error, self._path) from error
-        self.frames += 1
+        self._next += 1
 
     def close(self) -> None:
         """Flush to the operating system; harmless when called twice."""
@@ -106,6 +116,45 @@ class TracksWriter:
             self._file.close()
         except OSError as error:
             raise output_error(error, self._path) from error
+
+
+_ROW = re.compile(r'{"frame":(\d+),"pts":(-?\d+),"time":([0-9.-]+),"shot":(\d+),')
+
+
+def join_tracks(parts: Sequence[tuple[Path, int]], target: Path) -> list[int]:
+    """Put the tracks of a video's parts together; returns the time stamps of all frames.
+
+    Args:
+        parts: files that ``TracksWriter`` made, in order, and what to add to each one's shot numbers.
+        target: an open part file of the result.
+
+    Raises:
+        SeamError: a frame is missing or there twice, or shots go back.
+        OutputError, DiskFullError: the file cannot be written.
+    """
+    pts_ticks: list[int] = []
+    last_shot = 0
+    try:
+        with target.open("w", encoding="utf-8", buffering=_BUFFER_BYTES, newline="\n") as out:
+            for path, more_shots in parts:
+                with path.open(encoding="utf-8") as rows:
+                    header = rows.readline()
+                    if not pts_ticks:
+                        out.write(header)
+                    for row in rows:
+                        found = _ROW.match(row)
+                        if found is None or int(found[1]) != len(pts_ticks):
+                            raise SeamError(f"frame {len(pts_ticks)} is missing in its tracks", where=str(path))
+                        shot = int(found[4]) + more_shots
+                        if not last_shot <= shot <= last_shot + 1:
+                            raise SeamError(f"frame {found[1]} is of shot {shot} after {last_shot}", where=str(path))
+                        last_shot = shot
+                        pts_ticks.append(int(found[2]))
+                        start, end = found.span(4)
+                        out.write(f"{row[:start]}{shot}{row[end:]}")
+    except OSError as error:
+        raise output_error(error, target) from error
+    return pts_ticks
 
 
 def _box(box: Sequence[float] | None) -> str:

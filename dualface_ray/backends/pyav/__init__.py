@@ -19,7 +19,7 @@ from dualface_ray.backends.pyav.pictures import Picture, PictureSource
 from dualface_ray.backends.pyav.pixels import SlotWriter
 from dualface_ray.backends.pyav.probe import AudioInfo, MediaProbe, probe
 from dualface_ray.backends.pyav.ranges import RangeSession
-from dualface_ray.backends.pyav.segment import SegmentWriter
+from dualface_ray.backends.pyav.segment import SegmentWriter, segment_configuration
 from dualface_ray.backends.pyav.survey import survey_file
 from dualface_ray.backends.pyav.timed import TimedPicture, TimedPictures
 
@@ -45,5 +45,6 @@ __all__ = [
     "open_input",
     "parameter_sets",
     "probe",
+    "segment_configuration",
     "survey_file",
 ]

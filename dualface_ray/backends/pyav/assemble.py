@@ -6,8 +6,8 @@ source   ─► CopiedSound or EncodedSound ────────────
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise, takewhile
@@ -30,6 +30,7 @@ _FORMATS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska"}
 _KEPT_METADATA = ("title", "creation_time")
 _SOUND = ("as planned", "encoded", "none")
 """Attempts: sound too damaged to be copied is decoded; sound that breaks even that way must not cost the picture."""
+_TICK_PACKETS = 1024
 _TAGS = {"hevc": "hvc1"}
 """QuickTime and Safari play HEVC only when the parameter sets are out of band, which this tag states."""
 
@@ -61,6 +62,7 @@ def assemble(
     settings: Settings,
     audio_index: int | None = None,
     origin_s: Fraction | None = None,
+    tick: Callable[[], None] = lambda: None,
 ) -> AssembleReport:
     """Join segments, add the sound, write the target in one step.
 
@@ -79,6 +81,7 @@ def assemble(
         settings: ``encode.audio_bitrate_bps`` for sound that must be encoded; ``input.max_duration_s`` ends any sound.
         audio_index: index of the audio stream among all streams; None = the best one.
         origin_s: source time of the first frame, where ``pts_ticks`` do not tell it (they are a clock of their own).
+        tick: called now and then, as a sign of life.
 
     Raises:
         EncodeError: segments that do not join, or not as many frames as time stamps.
@@ -95,7 +98,7 @@ def assemble(
             try:
                 with ExitStack() as stack:
                     job = _Assembly(stack, file.part, container, spec, pts_ticks, origin_s)
-                    report = job.run(source, segments, settings, audio_index, sound)
+                    report = job.run(source, segments, settings, audio_index, sound, tick)
             except PROBLEMS as error:
                 found = encode_error(error, target, "the file cannot be written")
                 if sound == "none" or isinstance(found, DiskFullError):
@@ -139,7 +142,13 @@ class _Assembly:
         self._frames = 0
 
     def run(
-        self, source: Path | None, segments: Sequence[Path], settings: Settings, audio_index: int | None, sound: str
+        self,
+        source: Path | None,
+        segments: Sequence[Path],
+        settings: Settings,
+        audio_index: int | None,
+        sound: str,
+        tick: Callable[[], None],
     ) -> AssembleReport:
         """Write everything; the report lacks the size."""
         first = self._open_segment(segments[0])
@@ -151,8 +160,10 @@ class _Assembly:
         pictures = self._pictures(first, segments, video)
         ends_s = Fraction(settings.input.max_duration_s)
         heard = takewhile(lambda item: item[0] <= ends_s, track.packets() if track else ())
-        for packet in _merged(pictures, heard):
+        for count, packet in enumerate(_merged(pictures, heard)):
             self._output.mux_one(packet)
+            if not count % _TICK_PACKETS:
+                tick()
         if self._frames != len(self._pts_ticks):
             raise EncodeError(
                 f"the segments hold {self._frames} frames, {len(self._pts_ticks)} were expected", where=str(self._part)
@@ -169,18 +180,18 @@ class _Assembly:
         """Packets of all segments with their final stamps."""
         extradata = first.streams.video[0].codec_context.extradata
         for index, path in enumerate(paths):
-            segment = first if index == 0 else self._open_segment(path)
-            stream = segment.streams.video[0]
-            if stream.codec_context.extradata != extradata:
-                raise EncodeError("its codec configuration differs from the first segment's", where=str(path))
-            last = None
-            for packet in segment.demux(stream):
-                if not packet.size:
-                    continue
-                if packet.pts is None or (last is not None and packet.pts <= last):
-                    raise EncodeError("its frames are not in display order", where=str(path))
-                last = packet.pts
-                yield self._stamped(packet, video)
+            with nullcontext(first) if index == 0 else open_input(path) as segment:
+                stream = segment.streams.video[0]
+                if stream.codec_context.extradata != extradata:
+                    raise EncodeError("its codec configuration differs from the first segment's", where=str(path))
+                last = None
+                for packet in segment.demux(stream):
+                    if not packet.size:
+                        continue
+                    if packet.pts is None or (last is not None and packet.pts <= last):
+                        raise EncodeError("its frames are not in display order", where=str(path))
+                    last = packet.pts
+                    yield self._stamped(packet, video)
 
     def _stamped(self, packet: Any, video: Any) -> tuple[Fraction, Any]:
         index = self._frames

@@ -10,7 +10,7 @@ from typing import Any
 import av
 from av.container import InputContainer
 
-from dualface_ray.backends.pyav.opening import PROBLEMS, encode_error
+from dualface_ray.backends.pyav.opening import PROBLEMS, encode_error, open_input
 from dualface_ray.backends.pyav.writing import OutputFile
 from dualface_ray.errors import EncodeError
 from dualface_ray.media import AtomicFile, EncodeSpec, Packet
@@ -128,3 +128,13 @@ class SegmentWriter:
             output.discard()
         if template is not None:
             template.close()
+
+
+def segment_configuration(path: Path) -> bytes:
+    """The codec configuration of a finished segment; segments join only where it is the same.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    with open_input(path) as container:
+        return bytes(container.streams.video[0].codec_context.extradata or b"")

@@ -1,0 +1,82 @@
+"""WholeSession: a video done in one go.
+
+chunks ─► DirectedSession ─► OutputFiles ─► (END) drain ─► assemble: sound, time stamps ─► report: done
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actors.composing import DirectedSession
+from actors.outputs import DiscardedPictures, OutputFiles
+from actors.session import Stream
+from dualface_ray.backends.pyav import AssembleReport
+from dualface_ray.framing import DirectedFrame, Director
+from dualface_ray.report import (
+    FrameRecord,
+    RunReport,
+    VideoState,
+    counted_settings,
+    event_records,
+    input_record,
+    latency_records,
+    versions,
+)
+
+
+class WholeSession(DirectedSession):
+    """Turns one stream of chunks into its output files."""
+
+    def _direct(self, stream: Stream, lookahead: int) -> Director:
+        tools, info = self.tools, stream.opened.info
+        if tools.discard:
+            self._outputs = DiscardedPictures(info, tools.backend, tools.settings)
+        else:
+            self._outputs = OutputFiles(self.job, info, tools.backend, tools.settings, tools.encode_threads)
+        return Director(tools.settings, info, lookahead)
+
+    def _show(self, stream: Stream, group: Sequence[DirectedFrame], planned_at_s: float) -> None:
+        self._compose(stream, group, 0, planned_at_s)
+
+    def _finalise(self) -> None:
+        """Files first, the report last."""
+        stream = self._opened()
+        self.outputs.finish()
+        assembled = self.outputs.assemble(self.tick)
+        if not self.tools.discard:
+            self._report(stream, assembled).save(self.job.outputs.report)
+        self.outputs.close()
+
+    def _report(self, stream: Stream, assembled: Sequence[AssembleReport]) -> RunReport:
+        job, info, outputs = self.job, stream.opened.info, self.outputs
+        pts_ticks = dict(enumerate(outputs.pts_ticks))
+        counters = {**self.counters, **outputs.counters}
+        degradations = [*job.notes, *outputs.degradations]
+        degradations += [f"no sound: {report.audio_problem}" for report in assembled if report.audio_problem]
+        for name, count in [item for report in assembled for item in report.counters.items()]:
+            counters[name] = max(counters.get(name, 0), count)
+        spent = self.spent()
+        return RunReport(
+            state=VideoState.DONE,
+            input=input_record(job.source, info),
+            fingerprint=job.fingerprint,
+            settings=counted_settings(self.tools.settings),
+            outputs=tuple(path.name for path in job.outputs.videos),
+            frames=FrameRecord(
+                frames_in=self.frames_done,
+                frames_out=outputs.frames,
+                concealed=counters.pop("concealed", 0),
+                repairs=counters,
+                detected=spent.detected,
+                embedded=spent.embedded,
+            ),
+            inference_s={"detect": spent.detect_s, "embed": spent.embed_s},
+            events=event_records(self.events, pts_ticks, pts_ticks.get(0, 0), info.time_base),
+            degradations=tuple(dict.fromkeys(degradations)),
+            latency_s=latency_records(self.latency()),
+            elapsed_s=self.elapsed_s,
+            attempts=job.epoch + 1,
+            lane=stream.opened.decoder,
+            versions=versions(),
+            models=dict(self.tools.facts),
+        )
