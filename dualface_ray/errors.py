@@ -47,6 +47,12 @@ def _rebuild(cls: type[DualfaceError], what: str, where: str, remedy: str) -> Du
     return cls(what, where=where, remedy=remedy)
 
 
+def is_out_of_memory(text: str) -> bool:
+    """Whether these are a device library's words for memory that is used up: CUDA's, CuPy's, TensorRT's or NVDEC's."""
+    said = text.lower().replace("_", "").replace(" ", "")
+    return any(words in said for words in ("outofmemory", "memoryallocation", "outofdevicememory"))
+
+
 # --- the request itself -------------------------------------------------------------------------------------------
 class RequestError(DualfaceError):
     """The request cannot be carried out as it stands; nothing was started or written."""

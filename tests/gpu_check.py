@@ -197,7 +197,7 @@ def versions(work: Path) -> None:
     import numpy
 
     from dualface_ray.backends.cuda.vendor import context_handle, device, video_codec
-    from dualface_ray.models.engine import tensorrt_version
+    from dualface_ray.models.trt import tensorrt_version
 
     runtime = cupy.cuda.runtime
     say("python", sys.version.split()[0], "numpy", numpy.__version__, "cupy", cupy.__version__)

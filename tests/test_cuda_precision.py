@@ -15,9 +15,19 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dualface_ray.detect import decode_outputs, suppress
 from dualface_ray.errors import ModelError
-from dualface_ray.models import Found, average_precision, quantise_checked, resolve, to_half
-from dualface_ray.models import engine as engine_room
-from dualface_ray.models.engine import EngineKey, Profile, built_engine, cached_engines
+from dualface_ray.models import (
+    Found,
+    Profile,
+    average_precision,
+    built_engine,
+    cached_engines,
+    quantise_checked,
+    resolve,
+    to_half,
+)
+from dualface_ray.models import engine_cache as cache_room
+from dualface_ray.models import trt as trt_room
+from dualface_ray.models.engine_key import EngineKey
 from dualface_ray.models.quantise import measure, quantise, run_model
 
 WIDTH, HEIGHT = 320, 192
@@ -225,11 +235,11 @@ KEY = EngineKey("ab" * 32, "fp16", Profile(64, 384, 640), "NVIDIA H200", (9, 0),
 def builds(monkeypatch: pytest.MonkeyPatch) -> list[EngineKey]:
     done: list[EngineKey] = []
 
-    def build(model: Path, key: EngineKey, workspace_bytes: int) -> bytes:
+    def build(model: Path, key: EngineKey, workspace_bytes: int, progress: Callable[[str], None]) -> bytes:
         done.append(key)
         return b"engine" * 100
 
-    monkeypatch.setattr(engine_room, "_build", build)
+    monkeypatch.setattr(cache_room, "build_engine", build)
     return done
 
 
@@ -274,7 +284,7 @@ class Flags:
 
 
 def fake_api(version: str, flags: Flags) -> object:
-    api = object.__new__(engine_room._Api)
+    api = object.__new__(trt_room.Api)
     api.version, api.major = version, int(version.split(".")[0])
     builder = Flags(FP16=0, INT8=1)
     api.trt = Flags(NetworkDefinitionCreationFlag=flags, BuilderFlag=builder)

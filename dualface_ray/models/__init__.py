@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from dualface_ray.models.accuracy import Found, average_precision
 from dualface_ray.models.centerface import clean_centerface
-from dualface_ray.models.engine import Engine, Profile, built_engine, cached_engines, engine_key
+from dualface_ray.models.engine import Engine
+from dualface_ray.models.engine_cache import built_engine, cached_engines
+from dualface_ray.models.engine_key import Profile, engine_key
 from dualface_ray.models.precision import to_half
 from dualface_ray.models.quantise import DEFAULT_MAX_AP_LOSS, GateResult, quantise_checked
 from dualface_ray.models.registry import InputFacts, ModelSpec, list_models, model_spec

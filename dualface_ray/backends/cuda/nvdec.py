@@ -16,7 +16,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from dualface_ray.backends.cuda.vendor import context_handle, first_line, is_out_of_memory, video_codec
+from dualface_ray.backends.cuda.vendor import context_handle, first_line, ran_out, video_codec
 from dualface_ray.errors import DamagedInputError, DeviceError, UnsupportedMediaError, VramBudgetError
 
 LIFE_LOCK = threading.Lock()
@@ -73,6 +73,8 @@ def capabilities(codec: str, bits: int) -> dict[str, int]:
                     bitdepth=bits,
                 )
             except Exception as error:
+                if ran_out(error):
+                    raise _no_memory("nvdec", first_line(error)) from error
                 raise DeviceError(f"NVDEC cannot be asked ({first_line(error)})", where="nvdec") from error
             _caps[key] = {name: int(value) for name, value in dict(found).items()}
     return _caps[key]
@@ -96,6 +98,10 @@ def require_support(where: str, codec: str, bits: int, width_px: int, height_px:
             where=where,
             remedy=_REMEDY,
         )
+
+
+def _no_memory(where: str, text: str) -> VramBudgetError:
+    return VramBudgetError(f"NVDEC found no memory ({text})", where=where, remedy="Lower lane.streams.")
 
 
 class Decoder:
@@ -177,10 +183,8 @@ class Decoder:
         if isinstance(error, (DeviceError, UnsupportedMediaError)):
             return error
         text = first_line(error)
-        if is_out_of_memory(error):
-            return VramBudgetError(
-                f"NVDEC found no memory ({text})", where=self._where, remedy="Lower lane.streams or lane.vram_share."
-            )
+        if ran_out(error):
+            return _no_memory(self._where, text)
         lowered = text.lower()
         if isinstance(error, self._unsupported) or "not supported" in lowered or "801" in lowered:
             return UnsupportedMediaError(f"NVDEC does not take it ({text})", where=self._where, remedy=_REMEDY)

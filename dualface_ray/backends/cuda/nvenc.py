@@ -15,8 +15,8 @@ from typing import Any
 from dualface_ray.backends.cuda.arena import address_of
 from dualface_ray.backends.cuda.gate import SessionGate, Slot, exhausted
 from dualface_ray.backends.cuda.nvdec import LIFE_LOCK
-from dualface_ray.backends.cuda.vendor import first_line
-from dualface_ray.errors import EncodeError, OutputError, ResourceError
+from dualface_ray.backends.cuda.vendor import first_line, ran_out
+from dualface_ray.errors import EncodeError, OutputError, ResourceError, VramBudgetError
 from dualface_ray.media import Canvas, EncodeSpec, Packet
 
 _EXHAUSTED = re.compile(r"(?:returned error|error code|error)\D{0,4}(10|21)\b", re.IGNORECASE)
@@ -213,4 +213,6 @@ class NvencSession:
         text = first_line(error)
         if self._sent == 0 and _EXHAUSTED.search(str(error)):
             return exhausted(self._where, f"the driver allows no further encoder session ({text})")
+        if ran_out(error):
+            return VramBudgetError(f"NVENC found no memory ({text})", where=self._where, remedy="Lower lane.streams.")
         return EncodeError(f"NVENC failed ({text})", where=self._where, remedy="Check the encode settings.")

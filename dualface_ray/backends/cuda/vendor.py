@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from dualface_ray.errors import DeviceError, VramBudgetError
+from dualface_ray.errors import DeviceError, VramBudgetError, is_out_of_memory
 
 _INSTALL = "Install the GPU extra: pip install 'dualface-ray[gpu]', or use --set lane.backend=cpu."
 _VIDEO = (
@@ -119,10 +119,9 @@ def first_line(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """True for CuPy's and the driver's ways of saying that device memory is used up."""
-    text = f"{type(error).__name__} {error}".lower()
-    return "outofmemory" in text or "out of memory" in text or "memoryallocation" in text
+def ran_out(error: BaseException) -> bool:
+    """True for CuPy's, the driver's and the video libraries' ways of saying that device memory is used up."""
+    return isinstance(error, MemoryError) or is_out_of_memory(f"{type(error).__name__} {error}")
 
 
 @contextlib.contextmanager
@@ -137,7 +136,7 @@ def translated(what: str) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         # CUDARuntimeError, CUDADriverError and NVRTC's error are RuntimeErrors; OutOfMemoryError is a MemoryError.
-        if is_out_of_memory(error):
+        if ran_out(error):
             raise VramBudgetError(
                 f"{what}: device memory is used up",
                 where="cuda",
