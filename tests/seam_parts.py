@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from dualface_ray.bench.recorded import RecordedRun
 from dualface_ray.bench.replaying import replay
-from dualface_ray.frames import Ask, FaceCrop
+from dualface_ray.frames import EMBEDDING_SIZE, Ask, FaceCrop
 from dualface_ray.framing import DirectedFrame, PathPoint, blend, check_seam, shot_offset
 from dualface_ray.identity import Cast, PersonState, SurveyedFrame, build_cast, faces_to_embed, iou
 from dualface_ray.settings import Settings
@@ -27,7 +27,7 @@ def recorded(world: World) -> RecordedRun:
     embeddings = []
     for k, found in enumerate(faces):
         crops = [FaceCrop(k, tuple(found.boxes_px[i].tolist()), found.landmarks_px[i]) for i in range(len(found))]
-        embeddings.append(embedded(world, crops) if crops else np.zeros((0, 128), np.float32))
+        embeddings.append(embedded(world, crops) if crops else np.zeros((0, EMBEDDING_SIZE), np.float32))
     return RecordedRun(
         world.info(), np.array(world.pts, np.int64), np.array([int(f.flags) for f in facts], np.int32),
         np.stack([f.signature for f in facts]), tuple(faces), tuple(embeddings),
@@ -62,7 +62,7 @@ def survey(run: RecordedRun, settings: Settings, every_s: float = 0.7) -> Cast |
     for crop in crops:
         apart = np.abs(run.faces[crop.frame_index].boxes_px - np.array(crop.box_px, np.float32)).sum(axis=1)
         rows.append(run.embeddings[crop.frame_index][int(np.argmin(apart))])
-    return build_cast(chosen, np.array(rows, np.float32).reshape(len(rows), -1), settings)
+    return build_cast(chosen, np.array(rows, np.float32).reshape(len(rows), EMBEDDING_SIZE), settings)
 
 
 def swapped(cast: Cast) -> Cast:

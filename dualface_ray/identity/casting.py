@@ -79,6 +79,12 @@ def build_cast(frames: Sequence[SurveyedFrame], embeddings: F32, settings: Setti
     if doubtful > c.CAST_DOUBTFUL * total:
         return f"the two cannot be told apart for sure ({doubtful} of {total} faces are in doubt)"
     pair.sort(key=lambda group: (group[0].sight.frame, _centre(group[0])[0]))
+    first_s = pair[0][0].sight.t_s
+    unseen_s = first_s - max((frame.t_s for frame in frames if frame.t_s < first_s), default=first_s)
+    if unseen_s > c.CAST_FIRST_S:
+        return (
+            f"who of the two is seen first cannot be told: nobody looked in the {unseen_s:.0f} s before {first_s:.0f} s"
+        )
     a, b = (_role(name, group) for name, group in zip(PERSONS, pair, strict=True))
     return Cast(a, b, bool(rest) or any(len(frame.faces) > len(PERSONS) for frame in frames))
 

@@ -175,6 +175,8 @@ CAST_RIVAL = 0.6
 """A third person who matters more than this, over the second, may be the one of the two."""
 CAST_DOUBTFUL = 0.1
 """Share of faces that may be in doubt: poses and blur that nobody could tell."""
+CAST_FIRST_S = 6.0
+"""Unless somebody is there from the start, the look before the first sight is at most this long before it."""
 CAST_OUTLIER = 1.6
 """Faces farther from the most typical one than this, over the median distance, stay out of a gallery."""
 
