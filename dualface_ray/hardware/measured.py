@@ -85,8 +85,10 @@ def _sessions_row(profile: Profile, probe: CardProbe, driver: DriverFacts) -> Ro
     if not profile.has_nvenc:
         return Row(figure, want, text, "differs", note)
     if cap is None:
-        ample = found.ended == "bound" or found.opened + found.beside >= profile.lane.encoders.value
-        return Row(figure, want, text, "ok" if ample else "unknown" if found.disturbed else "differs", note)
+        if found.ended == "refused":
+            return Row(figure, want, text, "unknown" if found.disturbed else "differs", note)
+        ample = found.ended == "bound" or found.opened >= profile.lane.encoders.value
+        return Row(figure, want, text, "ok" if ample else "unknown", note)
     total = found.opened + found.beside
     if total == cap and found.ended in ("refused", "crashed"):
         return Row(figure, want, text, "ok", note)

@@ -28,7 +28,7 @@ def open_sessions(tell: Callable[[Any], None], bound: int, codec: str = "h264", 
         ``opened``, ``ended`` (bound, refused or failed) and ``text``, the driver's words.
     """
     nvc = library if library is not None else importlib.import_module("PyNvVideoCodec")
-    given = {} if library is not None else _context()
+    given = {} if library is not None else _shared_context()
     kept: list[Any] = []
     while len(kept) < bound:
         try:
@@ -47,9 +47,15 @@ def exhausted(text: str) -> bool:
     return bool(_EXHAUSTED.search(text))
 
 
-def _context() -> dict[str, int]:
-    """One CUDA context and stream for all of them; each encoder would make its own, at some hundred MiB a piece."""
-    cuda = ctypes.CDLL("libcuda.so.1")
+def _shared_context() -> dict[str, int]:
+    """One CUDA context and stream for all of them; each encoder would make its own, at some hundred MiB a piece.
+
+    Where the driver's library is not to be had, the encoder's own message about that is the better one.
+    """
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return {}
     device, context, stream = ctypes.c_int(), ctypes.c_void_p(), ctypes.c_void_p()
     steps = (
         ("cuInit", (ctypes.c_uint(0),)),
