@@ -155,12 +155,13 @@ def _led_over(pairs: Sequence[tuple[PathPoint, PathPoint]], person: int) -> list
     ticks = np.array([p.tracked.pts_ticks for p, _ in pairs], np.float64)
     step = (ticks[-1] - ticks[0]) / max(1, len(pairs) - 1) or 1.0
     at = (ticks - ticks[0] + step) / (ticks[-1] - ticks[0] + 2 * step)
+    low, high = np.minimum(mine, yours), np.maximum(mine, yours)
     best: F64 = mine
     least = np.inf
     for begin, end in _EIGHTHS:
         w = np.clip((8 * at - begin) / (end - begin), 0.0, 1.0)
         share = (w * w * (3.0 - 2.0 * w))[:, None]
-        path = mine * (1.0 - share) + yours * share
+        path = np.clip(mine + (yours - mine) * share, low, high)  # rounding must not lead out of the picture
         cost = _largest(np.diff(path, axis=0)) + _BEND_WEIGHT * _largest(np.diff(path, 2, axis=0))
         if cost < least - 1e-9:
             best, least = path, cost
