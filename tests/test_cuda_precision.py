@@ -14,7 +14,7 @@ from detect_pictures import astronaut, hopper
 from onnx import TensorProto, helper, numpy_helper
 
 from dualface_ray.detect import decode_outputs, suppress
-from dualface_ray.errors import ModelError
+from dualface_ray.errors import ModelError, ModelMissingError
 from dualface_ray.models import (
     Found,
     Profile,
@@ -82,7 +82,7 @@ def test_half_detector_finds_what_the_full_one_finds(model: bytes, frames) -> No
     for full, small in zip(run_model(model, held[:4]), run_model(half, held[:4]), strict=True):
         for name, limit in (("heatmap", 0.01), ("log_size", 0.01), ("landmarks", 0.01), ("offset", 0.05)):
             assert np.linalg.norm(full[name] - small[name]) <= limit * np.linalg.norm(full[name])
-    result = measure(model, half, held, decode)
+    result = measure(model, half, held, decode, max_ap_loss=0.005)
     assert result.passed
     assert result.faces >= 16
 
@@ -182,7 +182,7 @@ def test_int8_passes_when_calibrated_and_is_refused_when_not(model: bytes, frame
     # Calibrated on one dim level of grey it clips everything brighter: the gate must see that.
     grey = [np.full((1, 3, HEIGHT, WIDTH), 12, np.float32)] * 8
     with pytest.raises(ModelError, match="average precision") as caught:
-        quantise_checked(model, grey, held, decode)
+        quantise_checked(model, grey, held, decode, max_ap_loss=0.005)
     assert "fp16" in caught.value.remedy
 
 
@@ -201,27 +201,33 @@ def test_the_gate_wants_enough_frames_and_faces(model: bytes, frames) -> None:
     with pytest.raises(ModelError, match="at least 8"):
         quantise(model, frames[0][:3])
     with pytest.raises(ModelError, match="at least 8"):
-        measure(model, model, frames[1][:3], decode)
+        measure(model, model, frames[1][:3], decode, max_ap_loss=0)
     with pytest.raises(ModelError, match="no face"):
-        measure(model, model, [np.zeros((1, 3, 64, 64), np.float32)] * 8, decode)
+        measure(model, model, [np.zeros((1, 3, 64, 64), np.float32)] * 8, decode, max_ap_loss=0)
 
 
 def test_int8_from_a_clip_is_stored_beside_the_model_or_refused(model: bytes, talk: Path, tmp_path: Path) -> None:
     from dualface_ray.backends import load_backend
-    from dualface_ray.backends.cuda.int8 import make_int8, quantised_path
+    from dualface_ray.backends.cuda.int8 import checked_path, make_int8, quantised_path
     from dualface_ray.settings import Settings
 
     path = tmp_path / "own.onnx"
     path.write_bytes(model)
-    detect = {"model_path": str(path), "input_width_px": WIDTH, "input_height_px": HEIGHT}
+    detect = {"model_path": str(path), "input_width_px": WIDTH, "input_height_px": HEIGHT, "max_ap_loss": 0.5}
     settings = Settings.model_validate({"detect": detect})
-    made, result = make_int8(settings, [talk, talk], max_ap_loss=0.5)
+    made, result = make_int8(settings, [talk, talk])
     assert made == quantised_path(path)
     assert json.loads(made.with_suffix(".json").read_text())["loss"] == pytest.approx(result.loss)
     assert result.faces > 0
+    assert checked_path(path, settings) == made
+    strict = settings.model_copy(update={"detect": settings.detect.model_copy(update={"max_ap_loss": -1.0})})
+    with pytest.raises(ModelError, match=r"int8 loses .* allows -1"):
+        checked_path(path, strict)
     made.unlink()
+    with pytest.raises(ModelMissingError, match="no int8"):
+        checked_path(path, settings)
     with pytest.raises(ModelError, match="average precision"):
-        make_int8(settings, [talk, talk], max_ap_loss=-1.0)
+        make_int8(strict, [talk, talk])
     assert not made.exists()
     with pytest.raises(ModelError, match="at least 8"):
         load_backend("cuda").make_int8(settings, [])

@@ -20,7 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-models_app = typer.Typer(name="models", help="The models: what there is, and fetching it.", no_args_is_help=True)
+models_app = typer.Typer(
+    name="models", help="The models: what there is, fetching and building it.", no_args_is_help=True
+)
 bench_app = typer.Typer(name="bench", help="Measurements against a reference in the same run.", no_args_is_help=True)
 app.add_typer(models_app)
 app.add_typer(bench_app)
@@ -273,6 +275,37 @@ def models_pull(
     from dualface_ray.cli.models import pull_some
 
     _finish(guarded(lambda: pull_some(names or [])))
+
+
+class PrecisionName(str, Enum):
+    """The precisions of ``detect.precision``, as choices of an option."""
+
+    FP16 = "fp16"
+    FP32 = "fp32"
+    INT8 = "int8"
+
+
+@models_app.command("build")
+def models_build(
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Default: those of the settings.")] = None,
+    precision: Annotated[PrecisionName | None, typer.Option("--precision", help="Of the detector.")] = None,
+    clips: Annotated[
+        list[Path] | None, typer.Option("--clips", metavar="FILE", help="int8: calibrate on these videos; repeatable.")
+    ] = None,
+    config: _Config = None,
+    sets: _Sets = None,
+    as_json: _Json = False,
+) -> None:
+    """Build the engines for this machine's card, which takes minutes, before a job needs them.
+
+    int8 is made from the --clips, and refused when it loses more than detect.max_ap_loss against fp32.
+    """
+    from dualface_ray.cli.models import Wanted, build_some
+
+    wanted = Wanted(
+        tuple(names or ()), precision.value if precision else "", tuple(clips or ()), config, tuple(sets or ())
+    )
+    _finish(guarded(lambda: build_some(wanted, as_json=as_json), as_json=as_json))
 
 
 @bench_app.command("cpu")

@@ -1,10 +1,14 @@
-"""``dualface models``: listing and fetching."""
+"""``dualface models``: listing, fetching and building engines."""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
 
 from dualface_ray.cli.text import shown, size
 from dualface_ray.errors import RequestError
@@ -49,6 +53,102 @@ def pull_some(names: Sequence[str]) -> int:
     for spec in [known[name] for name in names] or known.values():
         pull(spec.name, progress=_line)
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to build, as typed."""
+
+    names: tuple[str, ...] = ()
+    """Of registered models; empty = the detector and the face embedding of the settings."""
+    precision: str = ""
+    """Of the detector; empty = the settings' own."""
+    clips: tuple[Path, ...] = ()
+    config: Path | None = None
+    sets: tuple[str, ...] = ()
+
+
+def build_some(wanted: Wanted, *, as_json: bool = False) -> int:
+    """Build engines for the card of this machine; returns 0.
+
+    Raises:
+        RequestError: a name is unknown, or clips were given without int8; nothing was built.
+        ModelError: a model is missing, TensorRT refuses it, or int8 loses too much (with the figures).
+        DeviceError: there is no card, or TensorRT is missing.
+    """
+    from dualface_ray.backends import load_backend
+    from dualface_ray.models import ensure
+    from dualface_ray.settings import resolve
+
+    named: dict[str, object] = {"detect.precision": wanted.precision} if wanted.precision else {}
+    settings = resolve(wanted.config, wanted.sets, **named)
+    if wanted.clips and settings.detect.precision != "int8":
+        raise RequestError("calibration clips are for int8", where="--clips", remedy="Add --precision int8.")
+    names = _chosen(wanted.names, settings)
+    backend = cast("Any", load_backend("cuda"))  # building lies beyond the port
+    for name, kind in names.items():
+        say = _Said(name, as_json=as_json)
+        detect, identity = settings.detect, settings.identity
+        if kind == "detector":
+            given = detect.model_path if name == detect.model else ""
+            chosen = settings.model_copy(
+                update={"detect": detect.model_copy(update={"model": name, "model_path": given})}
+            )
+            ensure(name, given, say)
+            if wanted.clips:
+                backend.make_int8(chosen, wanted.clips, say)
+            paths = backend.build_detector(chosen, say)
+        else:
+            given = identity.embedding_path if name == identity.embedding_model else ""
+            fields = {"embedding_model": name, "embedding_path": given}
+            ensure(name, given, say)
+            paths = backend.build_embedder(
+                settings.model_copy(update={"identity": identity.model_copy(update=fields)}), say
+            )
+        say.ready(paths)
+    return 0
+
+
+def _chosen(names: Sequence[str], settings: Any) -> dict[str, str]:
+    """Names and kinds of what to build."""
+    from dualface_ray.models import list_models
+
+    known: dict[str, str] = {spec.name: spec.kind for spec in list_models()}
+    for name in names:
+        if name not in known:
+            raise RequestError("unknown model", where=name, remedy=f"Known are {', '.join(known)}.")
+    if names:
+        return {name: known[name] for name in names}
+    found = {settings.detect.model: "detector"}
+    if settings.identity.reid != "off":
+        found[settings.identity.embedding_model] = "embedding"
+    return found
+
+
+class _Said:
+    """Progress of one model: a line a step, or an event."""
+
+    def __init__(self, name: str, *, as_json: bool) -> None:
+        self._name = name
+        self._as_json = as_json
+        self._began_s = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        """One step."""
+        self._write({"event": "step", "text": text}, text)
+
+    def ready(self, paths: Sequence[Path]) -> None:
+        """All engines of this model are in the cache."""
+        names = [str(path) for path in paths]
+        self._write({"event": "ready", "engines": names}, f"ready: {', '.join(names)}")
+
+    def _write(self, event: dict[str, object], text: str) -> None:
+        if self._as_json:
+            seconds = round(time.monotonic() - self._began_s, 3)
+            sys.stdout.write(json.dumps({"model": self._name, **event, "seconds": seconds}) + "\n")
+            sys.stdout.flush()
+        else:
+            _line(f"{self._name}: {text}")
 
 
 def _line(text: str) -> None:

@@ -17,13 +17,12 @@ from dualface_ray.models.engine import Engine
 from dualface_ray.models.engine_cache import built_engine, cached_engines
 from dualface_ray.models.engine_key import Profile, engine_key
 from dualface_ray.models.precision import to_half
-from dualface_ray.models.quantise import DEFAULT_MAX_AP_LOSS, GateResult, quantise_checked
+from dualface_ray.models.quantise import GateResult, quantise_checked
 from dualface_ray.models.registry import InputFacts, ModelSpec, list_models, model_spec
 from dualface_ray.models.sidecar import embedding_facts
 from dualface_ray.models.store import cache_dir, cached_path, ensure, is_cached, model_sha256, pull, resolve
 
 __all__ = [
-    "DEFAULT_MAX_AP_LOSS",
     "Engine",
     "Found",
     "GateResult",

@@ -22,7 +22,6 @@ from dualface_ray.errors import ModelError
 from dualface_ray.frames import F32
 from dualface_ray.models.accuracy import Found, average_precision
 
-DEFAULT_MAX_AP_LOSS = 0.005
 LEAST_FRAMES = 8
 """Fewer frames to calibrate or to judge on would say nothing."""
 
@@ -148,7 +147,7 @@ def measure(
     decode: Decode,
     *,
     truth: Sequence[F32] | None = None,
-    max_ap_loss: float = DEFAULT_MAX_AP_LOSS,
+    max_ap_loss: float,
     min_score: float = 0.5,
     rank_score: float = 0.05,
 ) -> GateResult:
@@ -196,7 +195,7 @@ def quantise_checked(
     held_out: Sequence[F32],
     decode: Decode,
     *,
-    max_ap_loss: float = DEFAULT_MAX_AP_LOSS,
+    max_ap_loss: float,
     truth: Sequence[F32] | None = None,
 ) -> tuple[bytes, GateResult]:
     """Quantise and pass the gate.

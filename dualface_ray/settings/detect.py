@@ -36,6 +36,8 @@ class DetectSettings(Group):
     """A batch leaves when it is full, or this long after its first item."""
     precision: Literal["fp32", "fp16", "int8"] = "fp16"
     """On GPUs; the CPU always computes in fp32."""
+    max_ap_loss: float = Field(0.005, ge=0, le=1)
+    """Most average precision that int8 may lose against fp32 on held-out frames; beyond it the engine is refused."""
 
     @field_validator("input_width_px", "input_height_px")
     @classmethod

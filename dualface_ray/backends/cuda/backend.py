@@ -45,12 +45,9 @@ class CudaBackend:
             ModelError: a model is missing, or TensorRT refuses it.
             DeviceError: TensorRT or the device is missing.
         """
-        from dualface_ray.backends.cuda.detector import build_engines
-        from dualface_ray.backends.cuda.embedder import build_engine
-
-        build_engines(settings, progress, self._plan.orientations)
+        self.build_detector(settings, progress)
         if settings.identity.reid != "off":
-            build_engine(settings, progress)
+            self.build_embedder(settings, progress)
 
     def create_arena(self, size_bytes: int, slots: int) -> Arena:
         """Device memory, exported by CUDA IPC."""
@@ -113,6 +110,18 @@ class CudaBackend:
         return open_encoder(spec, self._plan)
 
     # --- beyond the port ------------------------------------------------------------------------------------------
+    def build_detector(self, settings: Settings, progress: Callable[[str], None]) -> list[Path]:
+        """The detector's engines for the plan's orientations; errors as of ``prepare``."""
+        from dualface_ray.backends.cuda.detector import build_engines
+
+        return list(build_engines(settings, progress, self._plan.orientations).values())
+
+    def build_embedder(self, settings: Settings, progress: Callable[[str], None]) -> list[Path]:
+        """The face embedding's engine; errors as of ``prepare``."""
+        from dualface_ray.backends.cuda.embedder import build_engine
+
+        return [build_engine(settings, progress)]
+
     def workbench(self, settings: Settings) -> Workbench:
         """What benchmarks need of the card beyond this port.
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from dualface_ray.backends.cuda.arena import address_of
 from dualface_ray.backends.cuda.facts import BatchFacts, KnownStreams, Records
-from dualface_ray.backends.cuda.int8 import quantised_path
+from dualface_ray.backends.cuda.int8 import checked_path
 from dualface_ray.backends.cuda.kernels import FACE_FLOATS
 from dualface_ray.backends.cuda.launch import Staging, kernel, new_stream
 from dualface_ray.backends.cuda.vendor import COPY_DEVICE_TO_HOST, cupy, device, enter_device, translated
@@ -64,13 +64,7 @@ def detector_engine(
     model = resolve(settings.detect.model, settings.detect.model_path)
     precision = settings.detect.precision
     if precision == "int8":
-        model = quantised_path(model)
-        if not model.is_file():
-            raise ModelMissingError(
-                "there is no int8 version of the detector",
-                where=str(model),
-                remedy="Make it with: dualface models build --precision int8, or use detect.precision=fp16.",
-            )
+        model = checked_path(model, settings)
     card = device()
     key = engine_key(model, precision, profile, card.name, card.compute_capability)
     if not build and not key.path().is_file():
@@ -79,7 +73,7 @@ def detector_engine(
             where=str(key.path()),
             remedy="Build it with: dualface models build.",
         )
-    return built_engine(model, key, progress=progress)
+    return built_engine(model, key, progress=progress, what="detector engine")
 
 
 def build_engines(

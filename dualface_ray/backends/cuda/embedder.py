@@ -138,7 +138,8 @@ def _wishes(path: Path, facts: InputFacts | None) -> tuple[InputFacts, Profile]:
 
 def _built(path: Path, profile: Profile, progress: Callable[[str], None]) -> Path:
     card = device()
-    return built_engine(path, engine_key(path, "fp32", profile, card.name, card.compute_capability), progress=progress)
+    key = engine_key(path, "fp32", profile, card.name, card.compute_capability)
+    return built_engine(path, key, progress=progress, what="face embedding's engine")
 
 
 def build_engine(settings: Settings, progress: Callable[[str], None]) -> Path:

@@ -20,9 +20,9 @@ import numpy as np
 from dualface_ray.backends.cpu.decode import CpuDecodeSession
 from dualface_ray.backends.cpu.letterbox import letterboxed_rgb
 from dualface_ray.detect import Letterbox, decode_outputs, suppress
-from dualface_ray.errors import ModelError
+from dualface_ray.errors import ModelError, ModelMissingError
 from dualface_ray.frames import F32
-from dualface_ray.models import DEFAULT_MAX_AP_LOSS, Found, GateResult, quantise_checked, resolve
+from dualface_ray.models import Found, GateResult, quantise_checked, resolve
 from dualface_ray.settings import Settings
 
 MOST_PER_CLIP = 24
@@ -35,19 +35,45 @@ def quantised_path(model: Path) -> Path:
     return model.with_name(f"{model.stem}-int8.onnx")
 
 
+def checked_path(model: Path, settings: Settings) -> Path:
+    """The INT8 version of a model, as far as what its gate measured suits these settings.
+
+    Raises:
+        ModelMissingError: nobody has made it.
+        ModelError: it loses more than these settings allow.
+    """
+    path = quantised_path(model)
+    try:
+        loss = float(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["loss"])
+        here = path.is_file()
+    except (OSError, ValueError, KeyError, TypeError):
+        loss, here = 0.0, False
+    if not here:
+        raise ModelMissingError(
+            "there is no int8 version of the detector",
+            where=str(path),
+            remedy="Make it with: dualface models build --precision int8 --clips FILE..., or use fp16.",
+        )
+    if loss > settings.detect.max_ap_loss:
+        raise ModelError(
+            f"int8 loses {loss:.4f} average precision, detect.max_ap_loss allows {settings.detect.max_ap_loss:.4f}",
+            where=str(path),
+            remedy="Use detect.precision=fp16, or calibrate on more and harder frames.",
+        )
+    return path
+
+
 def make_int8(
     settings: Settings,
     clips: Sequence[Path],
     *,
-    max_ap_loss: float = DEFAULT_MAX_AP_LOSS,
     progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[Path, GateResult]:
     """Quantise the detector that the settings name and keep it if it loses no more than allowed.
 
     Args:
-        settings: model, input size and thresholds.
+        settings: model, input size, thresholds and the highest loss that is allowed.
         clips: videos with faces, the more varied the better.
-        max_ap_loss: highest loss of average precision against float32.
         progress: called with one readable line per step.
 
     Returns:
@@ -72,7 +98,9 @@ def make_int8(
             found.append(Found(kept.boxes_px, kept.scores))
         return found
 
-    data, result = quantise_checked(model.read_bytes(), calibration, held_out, decode, max_ap_loss=max_ap_loss)
+    data, result = quantise_checked(
+        model.read_bytes(), calibration, held_out, decode, max_ap_loss=settings.detect.max_ap_loss
+    )
     path = quantised_path(model)
     try:
         _write(path.with_suffix(".json"), json.dumps({**asdict(result), "loss": result.loss}, indent=1).encode())
