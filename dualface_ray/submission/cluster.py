@@ -37,7 +37,7 @@ def dashboard_address(given: str | None, env: Mapping[str, str]) -> str:
     for name in _VARIABLES:
         if not text and (name == _VARIABLES[0] or "://" in env.get(name, "")):
             text, origin = env.get(name), name
-    text = (text or DEFAULT_ADDRESS).strip().rstrip("/")
+    text = (text or DEFAULT_ADDRESS).strip()
     text = text if "://" in text else f"http://{text}"
     parts = urlsplit(text)
     try:
@@ -46,7 +46,8 @@ def dashboard_address(given: str | None, env: Mapping[str, str]) -> str:
         sound = False
     if not sound or parts.username or parts.query:
         raise ClusterError("not the address of a dashboard", where=f"{origin} {text}", remedy="Use http://HOST:8265.")
-    return text if parts.port else f"{text}:8265" if parts.scheme == "http" and not parts.path else text
+    text = text.rstrip("/")
+    return f"{text}:8265" if parts.scheme == "http" and not parts.port and not parts.path.strip("/") else text
 
 
 class Cluster:
@@ -141,6 +142,7 @@ def ask_version(address: str, headers: Mapping[str, str], timeout_s: float = ANS
         with urllib.request.build_opener(_StayHere()).open(request, timeout=timeout_s) as answer:
             return str(json.loads(answer.read(100_000))["ray_version"])
     except urllib.error.HTTPError as error:
+        error.close()
         _raise_status(error.code, address, sent_token=bool(headers))
     except urllib.error.URLError as error:
         _raise_unreachable(error.reason, address)
@@ -231,7 +233,8 @@ def _ray_client(address: str, headers: dict[str, str]) -> Any:
         def _do_request(self, *arguments: Any, **options: Any) -> Any:
             return super()._do_request(*arguments, **{"timeout": REQUEST_TIMEOUT_S, **options})
 
-    logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it talks about its web sockets
+    for name in ("job.sdk", "dashboard_sdk"):  # they talk about web sockets and uploads
+        logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.WARNING)
     hidden = {name: os.environ.pop(name) for name in _VARIABLES if name in os.environ}
     try:
         return Client(address, headers=headers)

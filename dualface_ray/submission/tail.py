@@ -15,6 +15,8 @@ PATIENCE_S = 120.0
 """How long the cluster may stay away: a head that is restarted, a laptop that slept."""
 _RETRY_S = 1.0
 _TICK_S = 0.25
+_MAX_BROKEN = 5
+"""After so many broken connections the log is asked for instead of listened to."""
 
 
 class Tail:
@@ -71,30 +73,43 @@ class Tail:
             self._queue.put(error)
 
     async def _follow(self) -> None:
-        last_s = self._clock()
+        last_s, broken = self._clock(), 0
         while not self._closed.is_set():
             lost: Exception | None = None
-            here = 0
             try:
-                async for text in self._cluster.tail(self._job_id):
-                    last_s = self._clock()
-                    here += len(text)
-                    if here > self._seen:
-                        self._queue.put(text[-(here - self._seen) :])
-                        self._seen = here
-                    if self._closed.is_set():
-                        return
-                if (await asyncio.to_thread(self._cluster.info, self._job_id)).status.is_terminal():
-                    return
-                last_s = self._clock()
+                if broken < _MAX_BROKEN:
+                    await self._tail()
+                else:  # something on the way lets no web socket through
+                    self._say(await asyncio.to_thread(self._cluster.logs, self._job_id), 0)
             except NoSuchJobError:
                 raise
             except Exception as error:  # aiohttp, Ray or the system: the connection is gone, for now
-                lost = error
-            if lost is not None and self._clock() - last_s > self._patience_s:
+                lost, broken = error, broken + 1
+            try:
+                ended = (await asyncio.to_thread(self._cluster.info, self._job_id)).status.is_terminal()
+                last_s = self._clock()
+            except ContactLostError as error:
+                lost, ended = error, False
+            if ended and lost is None:
+                return
+            if self._clock() - last_s > self._patience_s:
                 raise ContactLostError(
                     f"the cluster has not answered for {self._patience_s:g} s; the job goes on if the cluster does",
                     where=self._cluster.address,
                     remedy=f"Later: dualface submit --follow {self._job_id} --address {self._cluster.address}.",
                 ) from lost
             await asyncio.sleep(_RETRY_S)
+
+    async def _tail(self) -> None:
+        place = 0
+        async for text in self._cluster.tail(self._job_id):
+            self._say(text, place)
+            place += len(text)
+            if self._closed.is_set():
+                return
+
+    def _say(self, text: str, place: int) -> None:
+        """Hand on what is new in a piece of the log that begins at ``place``."""
+        if place + len(text) > self._seen:
+            self._queue.put(text[max(0, self._seen - place) :])
+            self._seen = place + len(text)
