@@ -59,6 +59,8 @@ class Fleet:
     _resting: dict[str, _Resting] = field(default_factory=dict)
     _placed_s: dict[str, float] = field(default_factory=dict)
     _book: LaneBook = field(init=False)
+    _banned: set[str] = field(default_factory=set)
+    """Nodes that are not to be used."""
     _next_number: int = 0
     _look_s: float = 0.0
     _alone_since_s: float | None = None
@@ -146,6 +148,12 @@ class Fleet:
         """A unit was finished there."""
         self._book.finished_one(lane.plan.lane_id)
 
+    def ban(self, node_id: str, why: str) -> None:
+        """Use this node no more."""
+        self._banned.add(node_id)
+        self._say(why)
+        self._look_s = 0.0
+
     def close(self) -> None:
         """End every lane; returns when all are ended."""
         for lane in list(self.lanes.values()):
@@ -156,6 +164,7 @@ class Fleet:
     def _follow(self, now_s: float, rings: Sequence[Any]) -> None:
         """Compare the lanes with the nodes as they are now."""
         snapshot = self.ports.look()
+        snapshot = replace(snapshot, nodes=tuple(n for n in snapshot.nodes if n.node_id not in self._banned))
         plans = [lane.plan for lane in self.lanes.values()]
         plans += [entry.restart.plan for entry in self._resting.values()]
         try:
@@ -189,7 +198,8 @@ class Fleet:
                 del self._resting[lane_id]
                 self._book.forget(lane_id)
             else:
-                self.lanes[lane_id].lose("its node is gone")
+                banned = self.lanes[lane_id].plan.node_id in self._banned
+                self.lanes[lane_id].lose("its node is not used" if banned else "its node is gone")
         for lane_id in found.drain:
             if lane_id in self._resting:
                 del self._resting[lane_id]

@@ -17,11 +17,12 @@ from actors.fleet import Fleet, Ports
 from actors.lane import Lane
 from actors.manifest import Manifest, manifest_path
 from actors.messages import SegmentJob, StreamStatus
-from actors.nodes import grows, look
+from actors.nodes import grows, here, look
 from actors.pieces import DiskPieces
 from actors.recovery import AttemptBook, blames_the_lane
 from actors.schedule import Schedule
 from actors.units import Step, Unit, Units
+from actors.witness import Witness, not_shared
 from dualface_ray.errors import ActorError, Cancelled, DualfaceError, RequestError
 from dualface_ray.media import remove_leftovers, remove_partials, remove_workspace
 from dualface_ray.report import JobSnapshot, VideoState, VideoTask
@@ -52,9 +53,12 @@ class JobRunner:
         self._manifest = _manifest(tasks, outputs_key)
         self._keep: set[str] = set()
         """Videos whose finished parts stay for the next run: it was the job that failed."""
+        self._witness = Witness([self._board.task(name) for name in self._todo], here())
         self._known_lanes: set[str] = set()
         self._began_s: dict[str, float] = {}
         """When each running unit was handed out."""
+        self._begun = False
+        """The lanes of the start have been found to see all folders."""
         self._cancelled = threading.Event()
         self._thread = threading.Thread(target=self._run, name="job", daemon=True)
 
@@ -85,6 +89,7 @@ class JobRunner:
             self._end_rest(ActorError(f"the job failed: {error!r}", where="job"), VideoState.FAILED)
         finally:
             self._fleet.close()
+            self._witness.close()
             for name in self._todo:  # again, now that nobody writes any more
                 (remove_leftovers if name in self._keep else remove_workspace)(self._board.task(name).outputs)
             self._manifest.close()
@@ -99,14 +104,32 @@ class JobRunner:
         for lane in self._fleet.turn(now_s, self._units.rings):
             self._bury(lane, now_s)
         self._queue(self._units.release(self._fleet.slots))
-        ready = self._fleet.ready
+        ready = self._fleet.ready if self._shared() else []
         for lane in ready:
             for status in list(lane.streams.values()):
                 self._take(lane, status, now_s)
         for lane in ready:
-            self._feed(lane, now_s)
+            if self._witness.verdict(lane.plan.node_id) == "":
+                self._feed(lane, now_s)
         self._board.note(*self._fleet.notes)
         self._manifest.flush()
+
+    def _shared(self) -> bool:
+        """Whether every node that has a lane has said that it sees the folders; none gets anything before.
+
+        Raises:
+            RequestError: a node does not, and nothing has begun yet.
+        """
+        verdicts = [(lane.plan, self._witness.verdict(lane.plan.node_id)) for lane in self._fleet.lanes.values()]
+        for plan, verdict in verdicts:
+            if verdict:
+                error = not_shared(plan.machine or plan.node_id[:12], verdict)
+                if not self._begun:
+                    raise error
+                self._fleet.ban(plan.node_id, str(error))
+        if all(verdict is not None for _, verdict in verdicts):
+            self._begun = True
+        return self._begun
 
     def _queue(self, units: Sequence[Unit]) -> None:
         for unit in units:

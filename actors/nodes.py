@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ray
-import ray.exceptions
 from ray._private import state
 from ray.experimental.internal_kv import _internal_kv_get
 
@@ -16,6 +15,11 @@ _AUTOSCALER_KEY = b"__autoscaling_status"
 def look() -> ClusterSnapshot:
     """The nodes now, with what is taken of each and whether it is about to leave."""
     return snapshot_of(ray.nodes(), state.available_resources_per_node(), state.state.get_draining_nodes())
+
+
+def here() -> str:
+    """The node of this process."""
+    return str(ray.get_runtime_context().get_node_id())
 
 
 def grows() -> bool:
