@@ -253,7 +253,7 @@ class OrtEngine:
 def engines(cupy: Any, models: None, monkeypatch: pytest.MonkeyPatch) -> Any:
     for room in (detector_room, embedder_room):
         monkeypatch.setattr(room, "Engine", OrtEngine)
-        monkeypatch.setattr(room, "built_engine", lambda model, key, progress: model)
+        monkeypatch.setattr(room, "built_engine", lambda model, key, progress, what: model)
         monkeypatch.setattr(room, "engine_key", lambda *arguments: None)
     return cupy
 
