@@ -313,11 +313,20 @@ def test_decoder_capabilities_become_facts():
     assert facts.limits[0] == CodecLimits("h264", 8, True, 4096, 2304)
 
 
+def test_a_codec_that_the_driver_does_not_support_is_no_riddle():
+    library = Codec()
+    library.GetDecoderCaps = lambda **given: exec("raise RuntimeError('CUDA_ERROR_NOT_SUPPORTED (801)')")
+    facts = engine_facts(told(ask_decoder, library))
+    assert (facts.engines, facts.codecs()) == (0, ())
+
+
 def test_encoder_capabilities_become_facts():
     facts = engine_facts(told(ask_encoder, Codec(("h264", "hevc"))))
     assert (facts.engines, facts.codecs()) == (2, ("h264", "hevc"))
     none = engine_facts(told(ask_encoder, Codec("nvEncOpenEncodeSessionEx(...) returned error 2 at NvEncoder.cpp:82")))
     assert (none.engines, none.codecs()) == (0, ())
+    empty = engine_facts(told(ask_encoder, Codec(())))
+    assert (empty.engines, empty.codecs()) == (0, ()), "a library that answers with nothing"
     busy = engine_facts(told(ask_encoder, Codec("nvEncOpenEncodeSessionEx(...) returned error 21")))
     assert isinstance(busy.engines, Unknown)
     assert isinstance(busy.codecs(), Unknown)
@@ -333,6 +342,7 @@ def test_encoder_capabilities_become_facts():
         ("returned error 10", False, True),
         ("NV_ENC_ERR_OUT_OF_MEMORY", False, True),
         ("returned error 12", False, False),
+        ("returned error 8\n=== STEPS ===\nerror 2 means no device, error 10 no memory", False, False),
         ("returned error 100", False, False),
         ("Format NV12 is not supported by current encoder", False, False),
     ],

@@ -20,6 +20,8 @@ _ABSENT = re.compile(
     r"NO_ENCODE_DEVICE|UNSUPPORTED_DEVICE|(?:returned error|error code|error)\D{0,4}0?[12]\b", re.IGNORECASE
 )
 """NV_ENC_ERR_NO_ENCODE_DEVICE (1) and NV_ENC_ERR_UNSUPPORTED_DEVICE (2): the card has no encoder."""
+_NOT_THIS_ONE = re.compile(r"CUDA_ERROR_NOT_SUPPORTED|\b801\b")
+"""How the driver answers for AV1 on a Hopper card."""
 
 
 def ask_decoder(tell: Callable[[Any], None], library: Any = None) -> int:
@@ -38,7 +40,8 @@ def ask_decoder(tell: Callable[[Any], None], library: Any = None) -> int:
                 kind = getattr(nvc.cudaVideoCodec, name)
                 caps = dict(nvc.GetDecoderCaps(gpuid=0, codec=kind, chromaformat=chroma, bitdepth=bits))
             except Exception as error:  # pybind raises types of its own
-                found.update(dict.fromkeys(("engines", "supported"), Unknown(words(error))))
+                why = Unknown(words(error))
+                found["engines"], found["supported"] = why, False if _NOT_THIS_ONE.search(str(error)) else why
             else:
                 found["supported"] = bool(caps["supported"]) if "supported" in caps else Unknown("the library is mute")
                 engines = int(caps.get("num_decoder_engines", 0))
@@ -60,7 +63,7 @@ def ask_encoder(tell: Callable[[Any], None], library: Any = None) -> int:
             found.update({"engines": Unknown(text), "supported": Unknown(text), "absent": lacks_encoder(str(error))})
         else:
             engines = int(caps.get("num_encoder_engines", 0))
-            found["supported"] = bool(caps)
+            found["supported"] = any(bool(value) for value in caps.values())
             found["engines"] = engines or Unknown("the driver does not say")
             found["max_width_px"], found["max_height_px"] = caps.get("width_max", 0), caps.get("height_max", 0)
         tell(found)
@@ -69,7 +72,7 @@ def ask_encoder(tell: Callable[[Any], None], library: Any = None) -> int:
 
 def lacks_encoder(text: str) -> bool:
     """Whether these words of the driver mean that the card has no NVENC."""
-    return bool(_ABSENT.search(text))
+    return bool(_ABSENT.search(text.split("===")[0]))  # what follows is advice, which may mention other errors
 
 
 def words(error: BaseException) -> str:

@@ -50,7 +50,7 @@ def floors(distributions: Mapping[str, str]) -> tuple[Floor, ...]:
 
 def cuda_major(name: str, version: str) -> int:
     """CUDA's major version that a wheel was built for, by its name; 0 = its name does not say."""
-    match = re.search(r"-(?:cuda|cu)(\d\d)x?(?:-|$)", name)
+    match = re.search(r"-(?:cuda|cu)(\d\d)\d?x?(?:-|$)", name)
     if match:
         return int(match.group(1))
     if name == "tensorrt" and version.startswith("8."):

@@ -14,7 +14,8 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-_BYTES = 1 << 20
+_BYTES = 2 << 20
+"""The driver's own granularity: a smaller piece would share its handle with others."""
 _WORD = 0x5A17C0DE
 _READ_S = 30.0
 _READER = "from dualface_ray.hardware.parts import main; main()"

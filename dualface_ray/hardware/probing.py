@@ -148,7 +148,8 @@ def engine_facts(outcome: Outcome) -> EngineFacts:
         return EngineFacts(max(numbers), tuple(limits))
     if counts:
         return EngineFacts(counts[0], tuple(limits))
-    return EngineFacts(Unknown(outcome.why or "no codec is supported"), tuple(limits))
+    none = bool(limits) and all(one.supported is False for one in limits)
+    return EngineFacts(0 if none else Unknown(outcome.why or "no codec is known to be supported"), tuple(limits))
 
 
 def session_facts(

@@ -44,7 +44,7 @@ def open_sessions(tell: Callable[[Any], None], bound: int, codec: str = "h264", 
 
 def exhausted(text: str) -> bool:
     """Whether these words of the driver mean that no further session is allowed."""
-    return bool(_EXHAUSTED.search(text))
+    return bool(_EXHAUSTED.search(text.split("===")[0]))
 
 
 def _shared_context() -> dict[str, int]:
