@@ -33,8 +33,8 @@ SAME_HEIGHT = {
 }
 """The allowances among rooms of one height; a test shows that they form no circle."""
 
-INNER_DOORS = {"dualface_ray.backends.pyav"}
-"""Packages inside a room that have a door of their own: files in and out, the same for every backend."""
+INNER_DOORS = {"dualface_ray.backends.pyav", "dualface_ray.backends.storage"}
+"""Packages inside a room that have a door of their own: files and their places, the same for every backend."""
 
 RAY_ROOMS = {"actors", "api", "bench", "cli", "submission"}
 VENDORS = {
@@ -43,10 +43,13 @@ VENDORS = {
     "cupy",
     "cupy_backends",
     "cv2",
+    "fsspec",
+    "gcsfs",
     "matplotlib",
     "onnx",
     "onnxruntime",
     "pynvml",
+    "s3fs",
     "skimage",
     "tensorrt",
 }

@@ -23,7 +23,7 @@ from dualface_ray.media.disk import free_bytes, is_disk_full, output_error, requ
 from dualface_ray.media.filelock import FileLock
 from dualface_ray.media.files import check_input
 from dualface_ray.media.hdr import HDR_TRANSFERS, sdr_signal
-from dualface_ray.media.lock import Holder, OutputLock, busy, writing_in
+from dualface_ray.media.lock import LOCK_NAME, Holder, OutputLock, busy, writing_in
 from dualface_ray.media.naming import OutputPlan, plan_outputs
 from dualface_ray.media.needs import VideoNeeds
 from dualface_ray.media.ports import (
@@ -60,6 +60,7 @@ from dualface_ray.media.workspace import (
 
 __all__ = [
     "HDR_TRANSFERS",
+    "LOCK_NAME",
     "PLAN",
     "SURVEY",
     "AtomicFile",

@@ -41,19 +41,23 @@ class Holder:
     """Of the machine's running kernel; containers of one machine share it."""
     pid: int
     since: str
+    """In words."""
+    started: str = ""
+    """When the process began, in ticks since the machine did: a number used again is not the same process."""
 
     @staticmethod
     def here() -> Holder:
         """This process."""
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        return Holder(socket.gethostname(), _boot(), os.getpid(), since)
+        return Holder(socket.gethostname(), _boot(), os.getpid(), since, _started(os.getpid()))
 
     @staticmethod
     def parse(content: bytes) -> Holder | None:
         """Read one; None for anything else."""
         try:
             record = json.loads(content)
-            return Holder(str(record["host"]), str(record["boot"]), int(record["pid"]), str(record["since"]))
+            host, boot, pid, since = (record[name] for name in ("host", "boot", "pid", "since"))
+            return Holder(str(host), str(boot), int(pid), str(since), str(record.get("started", "")))
         except (ValueError, TypeError, KeyError):
             return None
 
@@ -65,6 +69,11 @@ class Holder:
     def on_this_machine(self) -> bool:
         """Whether the kernel that runs here also ran the holder, in this start of the machine."""
         return bool(self.boot) and self.boot == _boot()
+
+    @property
+    def gone(self) -> bool:
+        """For one on this machine, in containers that see each other's processes: whether the process has ended."""
+        return socket.gethostname() == self.host and _started(self.pid) != self.started
 
     @property
     def text(self) -> str:
@@ -213,6 +222,14 @@ def _stamp(path: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return status.st_ino, status.st_mtime_ns
+
+
+def _started(pid: int) -> str:
+    """Field 22 of the process's state, counted behind its name, which may hold anything; "" = no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
 
 
 def _boot() -> str:

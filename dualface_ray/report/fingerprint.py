@@ -21,6 +21,7 @@ _BLOCK_BYTES = 256 * 1024
 _WITHOUT = {
     "lane": None,
     "job": None,
+    "storage": None,
     "input": ("on_damage", "max_fps", "deinterlace"),
     "detect": ("!batch_max", "!batch_wait_s"),
 }
@@ -34,7 +35,7 @@ def fingerprint(path: Path, settings: Settings, *, result_version: int = RESULT_
     ``input`` ``on_damage``, ``max_fps`` and ``deinterlace``. An explicit model file counts by its content, not by its
     path.
 
-    Not counted: ``lane`` and ``job`` (sizes, backend, attempts), the input limits, the input's name, place and time
+    Not counted: ``lane``, ``job`` and ``storage`` (sizes, backend, attempts), the input limits, the input's name, place and time
     stamps. A result made on another backend therefore counts as done: its frames, time stamps and labels are the same
     by contract.
 

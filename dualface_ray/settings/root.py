@@ -15,6 +15,7 @@ from dualface_ray.settings.identity import IdentitySettings
 from dualface_ray.settings.inputs import InputSettings
 from dualface_ray.settings.job import JobSettings
 from dualface_ray.settings.lane import LaneSettings
+from dualface_ray.settings.storage import StorageSettings
 from dualface_ray.settings.timing import TimingSettings
 
 
@@ -29,6 +30,7 @@ class Settings(Group):
     encode: EncodeSettings = Field(default_factory=EncodeSettings)
     lane: LaneSettings = Field(default_factory=LaneSettings)
     job: JobSettings = Field(default_factory=JobSettings)
+    storage: StorageSettings = Field(default_factory=StorageSettings)
 
     def lookahead_frames(self, rate: Fraction) -> int:
         """Frames the camera path waits for at this frame rate (never above ``input.max_fps``)."""

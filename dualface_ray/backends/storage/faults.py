@@ -1,0 +1,166 @@
+"""Faults: what storage libraries raise, told apart and put into words without any secret in them."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from enum import Enum
+from typing import TypeVar
+
+from dualface_ray.errors import AddressError, DualfaceError, InputError, InputMissingError, OutputError
+from dualface_ray.media import shown_address
+
+T = TypeVar("T")
+PAUSE_S = 0.5
+MAX_PAUSE_S = 8.0
+_NO_CREDENTIALS = {
+    "CredentialRetrievalError",
+    "DefaultCredentialsError",
+    "NoAuthTokenError",
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "ProfileNotFound",
+    "RefreshError",
+    "SSOTokenLoadError",
+    "TokenRetrievalError",
+    "UnauthorizedSSOTokenError",
+}
+"""Names of classes of botocore and google.auth; the libraries need not be here for them to be known."""
+_STATUS = {401: "denied", 403: "denied", 404: "missing", 410: "missing", 405: "refused", 400: "refused", 414: "refused"}
+CREDENTIALS_REMEDY = {
+    "s3": "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, on every node (FSSPEC_S3_ANON=true for a "
+    "public bucket).",
+    "gs": "Run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS, on every node "
+    "(FSSPEC_GS_TOKEN=anon for a public bucket).",
+}
+
+
+class Fault(str, Enum):
+    """What kind of trouble it is."""
+
+    MISSING = "missing"
+    DENIED = "denied"
+    CREDENTIALS = "credentials"
+    REFUSED = "refused"
+    """The place understood and said no; asking again gives the same."""
+    PASSING = "passing"
+    """Network, time-outs, an overloaded server: worth another try."""
+
+
+class StoreFault(Exception):  # noqa: N818 - an error only once it is known what was being done
+    """Trouble of one call, before it is known whether an input or an output suffers.
+
+    Args:
+        kind: which.
+        text: for people, without secrets.
+        scheme: of the address.
+    """
+
+    def __init__(self, kind: Fault, text: str, scheme: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.text = text
+        self.scheme = scheme
+
+
+def fault_of(error: BaseException, scheme: str) -> StoreFault:
+    """Tell a library's error apart."""
+    if isinstance(error, StoreFault):
+        return error
+    scheme = {"gcs": "gs", "s3a": "s3"}.get(scheme, scheme)
+    names = {cls.__name__ for each in _chain(error) for cls in type(each).__mro__}
+    status = next((code for each in _chain(error) if (code := _status(each))), 0)
+    if names & _NO_CREDENTIALS:
+        return StoreFault(Fault.CREDENTIALS, "there are no credentials for it", scheme)
+    if isinstance(error, FileNotFoundError) or _STATUS.get(status) == "missing":
+        return StoreFault(Fault.MISSING, "no such file", scheme)
+    if isinstance(error, PermissionError) or _STATUS.get(status) == "denied":
+        return StoreFault(Fault.DENIED, "access is denied", scheme)
+    if isinstance(error, (NotImplementedError, IsADirectoryError, NotADirectoryError, FileExistsError)):
+        return StoreFault(Fault.REFUSED, _words(error), scheme)
+    if _STATUS.get(status) == "refused":
+        return StoreFault(Fault.REFUSED, f"the server answers {status}", scheme)
+    return StoreFault(Fault.PASSING, _words(error), scheme)
+
+
+def already_there(error: BaseException) -> bool:
+    """Whether "create it only if it is not there" was refused because it is."""
+    return isinstance(error, FileExistsError) or any(_status(each) in (409, 412) for each in _chain(error))
+
+
+def again(call: Callable[[], T], attempts: int) -> T:
+    """Call until it succeeds; passing trouble is waited out with growing pauses, anything else comes out at once.
+
+    Raises:
+        StoreFault: the last one.
+    """
+    for attempt in range(attempts):
+        try:
+            return call()
+        except StoreFault as fault:
+            if fault.kind is not Fault.PASSING or attempt + 1 == attempts:
+                raise
+        time.sleep(min(MAX_PAUSE_S, PAUSE_S * 2**attempt) * random.uniform(0.7, 1.3))  # noqa: S311 - no secret
+    raise AssertionError
+
+
+def input_fault(fault: StoreFault, url: str) -> DualfaceError:
+    """The error of an input that cannot be had."""
+    where = shown_address(url)
+    if fault.kind is Fault.MISSING:
+        return InputMissingError("no such file", where=where, remedy="Check the address.")
+    if fault.kind is Fault.DENIED:
+        return InputMissingError("access is denied", where=where, remedy="Check its permissions and the credentials.")
+    if fault.kind is Fault.CREDENTIALS:
+        return InputMissingError(fault.text, where=where, remedy=CREDENTIALS_REMEDY.get(fault.scheme, ""))
+    if fault.kind is Fault.REFUSED:
+        return InputError(f"cannot be fetched ({fault.text})", where=where, remedy="Check the address.")
+    return InputError(
+        f"cannot be fetched ({fault.text})", where=where, remedy="Check the network; run again to try once more."
+    )
+
+
+def output_fault(fault: StoreFault, url: str) -> DualfaceError:
+    """The error of a result that cannot be delivered."""
+    where = shown_address(url)
+    if fault.kind is Fault.CREDENTIALS:
+        return OutputError(fault.text, where=where, remedy=CREDENTIALS_REMEDY.get(fault.scheme, ""))
+    if fault.kind in (Fault.DENIED, Fault.MISSING):
+        what = "access is denied" if fault.kind is Fault.DENIED else "there is no such place"
+        return OutputError(what, where=where, remedy="Check the address and what its credentials may write.")
+    return OutputError(f"cannot be uploaded ({fault.text})", where=where, remedy="Check the network and run again.")
+
+
+def request_fault(fault: StoreFault, url: str) -> DualfaceError:
+    """The error of an address that stops the whole request."""
+    what = fault.text if fault.kind is not Fault.PASSING else f"cannot be reached ({fault.text})"
+    remedy = CREDENTIALS_REMEDY.get(fault.scheme, "") if fault.kind is Fault.CREDENTIALS else "Check the address."
+    return AddressError(what, where=shown_address(url), remedy=remedy)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    step: BaseException | None = error
+    while step is not None and step not in found:
+        found.append(step)
+        step = step.__cause__ or step.__context__
+    return found
+
+
+def _status(error: BaseException) -> int:
+    answer = getattr(error, "response", None)
+    if isinstance(answer, dict):  # botocore's
+        return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    for name in ("status", "code", "status_code"):
+        value = getattr(error, name, None)
+        if isinstance(value, int) or (isinstance(value, str) and value.isdigit()):
+            return int(value)
+    return 0
+
+
+def _words(error: BaseException) -> str:
+    """At most a line of what a library says, with every secret of an address blotted out."""
+    text = " ".join(shown_address(str(getattr(error, "strerror", None) or error)).split())
+    name = type(error).__name__
+    return (text if name in ("OSError", "StoreFault") and text else f"{name}: {text}" if text else name)[:200]

@@ -1,0 +1,52 @@
+"""What a place that files come from or go to must be able to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file as its place describes it."""
+
+    url: str = field(repr=False)
+    size_bytes: int
+    """-1 = the place does not say."""
+    identity: str
+    """Changes with the content: an ETag or a time stamp; empty = the place gives neither."""
+    ranges: bool = True
+    """Whether parts of it can be read."""
+
+
+class Store(Protocol):
+    """One place. Every method translates its library's errors (see ``faults``) and may be called from any thread."""
+
+    writable: bool
+    """Whether the methods that write exist."""
+
+    def stat(self, url: str) -> RemoteFile:
+        """Describe one file."""
+
+    def read(self, url: str, start: int, end: int) -> bytes:
+        """Bytes ``start`` to ``end`` (not included, or the end of the file)."""
+
+    def stream(self, url: str) -> Iterator[bytes]:
+        """The whole of it, in pieces, from the beginning."""
+
+    def find(self, pattern: str) -> list[str]:
+        """Addresses of the files that a pattern or a folder means, sorted."""
+
+    def listing(self, folder: str) -> Mapping[str, int]:
+        """Sizes of all files below a folder, by their path below it; empty when there is no such folder."""
+
+    def put(self, source: Path, url: str) -> None:
+        """Upload a file: complete under its name, or not there."""
+
+    def put_bytes(self, content: bytes, url: str, *, fresh: bool = False) -> bool:
+        """Upload a small object; with ``fresh``, False when it exists already (where the place can tell)."""
+
+    def remove(self, url: str) -> None:
+        """Remove a file; harmless when it is not there."""
