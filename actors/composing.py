@@ -14,7 +14,8 @@ from functools import partial
 
 from actors.messages import SegmentJob, StreamOpened
 from actors.outputs import Outputs
-from actors.session import Held, SessionTools, Stream, StreamSession
+from actors.session import SessionTools
+from actors.streaming import Held, Stream, StreamSession
 from dualface_ray.errors import Cancelled, ProtocolError
 from dualface_ray.frames import Answer, Detections
 from dualface_ray.framing import DirectedFrame, Director, Step
@@ -27,22 +28,12 @@ class ComposingSession(StreamSession):
     def __init__(self, job: SegmentJob, tools: SessionTools) -> None:
         super().__init__(job, tools)
         self._outputs: Outputs | None = None
+        """Known from the stream's opening on."""
 
     @property
     def progress(self) -> int:
         """Pictures encoded so far count: they go on where a constant rate repeats one frame for long."""
         return self.ticks + (0 if self._outputs is None else self._outputs.frames)
-
-    @property
-    def outputs(self) -> Outputs:
-        """Known from the stream's opening on.
-
-        Raises:
-            ProtocolError: it has not been opened.
-        """
-        if self._outputs is None:
-            raise ProtocolError("a chunk came before its stream was opened", where=self.job.stream_id)
-        return self._outputs
 
     def _compose(self, stream: Stream, group: Sequence[DirectedFrame], first_frame: int, planned_at_s: float) -> None:
         """Write consecutive frames; ``first_frame``: number of the stream's first frame in theirs."""
@@ -50,8 +41,10 @@ class ComposingSession(StreamSession):
         held = [stream.held.pop(number) for number in numbers]
         opened = stream.opened
         reader = self.tools.readers[opened.ring.pool_id]
+        if self._outputs is None:
+            raise ProtocolError("a frame came before its stream was opened", where=self.job.stream_id)
         with reader.read_many([(frame.ticket, opened.ring, opened.info) for frame in held]) as slots:
-            self.outputs.write(group, slots, partial(self._encoded, held, planned_at_s))
+            self._outputs.write(group, slots, partial(self._encoded, held, planned_at_s))
         self._passed(stream, numbers[-1] + 1)
 
     def _encoded(self, held: Sequence[Held], planned_at_s: float) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 import ray
 
-from actors.messages import ActorStatus, ExaminedChunk, SegmentJob, StreamKey, StreamOpened
+from actors.messages import ActorStatus, ExaminedChunk, SegmentJob, StreamKey, StreamOpened, Work
 from actors.outbox import Outbox
 from actors.placement import LanePlan
+from actors.sources import open_source
 from dualface_ray.backends import Backend, limit_library_threads, load_backend
 from dualface_ray.errors import ActorError, Cancelled, DualfaceError
 from dualface_ray.frames import (
@@ -57,7 +58,7 @@ class DecodeService:
         self._room = threading.Condition()
         self._streams: dict[StreamKey, _Stream] = {}
         self._links: DecodeLinks | None = None
-        self._frames = 0
+        self._moves = 0
         self._closed = False
 
     @property
@@ -77,6 +78,8 @@ class DecodeService:
         """Start one segment; everything that goes wrong with it arrives at its consumer as an ABORT."""
         if self._links is None:
             raise ActorError("a segment came before the consumer was known", where="decoder")
+        if job.work is Work.JOIN:
+            return  # nothing of it is decoded
         stream = _Stream(self, job, self._links)
         self._streams[job.key] = stream
         stream.thread.start()
@@ -96,8 +99,8 @@ class DecodeService:
             self.wake()
 
     def status(self) -> ActorStatus:
-        """Frames decoded so far and streams still open."""
-        return ActorStatus(progress=self._frames, facts={"streams": len(self._streams)})
+        """Frames decoded so far (and other signs of life), and streams still open."""
+        return ActorStatus(progress=self._moves, facts={"streams": len(self._streams)})
 
     def close(self) -> None:
         """Stop all streams, wait for their threads and free the pool. Harmless when called twice."""
@@ -133,9 +136,9 @@ class DecodeService:
             self._room.notify_all()
 
     def count(self, frames: int) -> None:
-        """Frames were decoded."""
+        """Frames were decoded; 0 = something else has moved on."""
         with self._room:
-            self._frames += frames
+            self._moves += max(1, frames)
 
 
 class _Stream:
@@ -171,15 +174,23 @@ class _Stream:
     def _send(self, chunk: FrameChunk, counters: Mapping[str, int] | None = None) -> None:
         self._links.chunk(ExaminedChunk(chunk, counters=counters or {}, encoder=self._job.encoder))
 
+    def _tick(self) -> None:
+        """A sign of life while nothing is decoded."""
+        if self.dismissed.is_set():
+            raise Cancelled("dismissed", where=self._job.stream_id)
+        self._service.count(0)
+
     def _decode(self) -> dict[str, int]:
         service, job = self._service, self._job
-        session = service.backend.open_decoder(job.source, job.stream_id, service.settings, service.threads)
+        source = open_source(job, service.backend, service.settings, service.threads, self._tick)
+        session = source.session
         try:
             info = session.info
-            quota = service.settings.quota_frames(info.average_rate)
-            ring = service.claim(job, info, quota, self.dismissed)
+            ring = service.claim(job, info, source.quota_frames, self.dismissed)
             name = service.backend.name
-            self._links.opened(StreamOpened(job.stream_id, job.epoch, info, ring, name, job.encoder))
+            self._links.opened(
+                StreamOpened(job.stream_id, job.epoch, info, ring, name, job.encoder, source.examine, source.survey)
+            )
             frame, ended = 0, False
             while not ended:
                 count = min(self.gate.wait(frame), self._assembler.room)

@@ -17,6 +17,7 @@ import ray
 from actors.messages import ActorStatus, ExaminedChunk, Reply, Request, Spent, StreamKey, StreamOpened
 from actors.outbox import Outbox
 from actors.placement import LanePlan
+from actors.steps import lines_of
 from dualface_ray.backends import Backend, limit_library_threads, load_backend
 from dualface_ray.detect import Batcher, DetectionGrid, Detector, Embedder, FramePixels, Part
 from dualface_ray.errors import ActorError, StaleFrameError
@@ -134,7 +135,7 @@ class InferenceService:
     def chunk(self, message: ExaminedChunk) -> None:
         """Examine the grid frames of a chunk and pass it on when all of them are done."""
         stream = self._streams.get(message.key)
-        due = () if stream is None else stream.grid.due_of(message.chunk.tickets)
+        due = () if stream is None or not stream.opened.examine else stream.grid.due_of(message.chunk.tickets)
         finish = partial(self._chunk_done, message, due)
         if stream is None or not due:
             finish([])
@@ -175,7 +176,7 @@ class InferenceService:
                 "faces_embedded": spent.embedded,
                 "detect_s": round(spent.detect_s, 3),
                 "embed_s": round(spent.embed_s, 3),
-                "mean_batch": round(self._looks.places / max(1, self._looks.batches), 2),
+                "batches": self._looks.batches,
             },
         )
 
@@ -314,6 +315,11 @@ class InferenceActor:
         self._settings = plan.adapted(settings)
         self._service: InferenceService | None = None
         self._outbox = Outbox("encoder")
+
+    def build(self) -> Iterator[str]:
+        """Make what takes minutes and is not in the cache yet, such as engines; yields a line per step."""
+        backend = load_backend(self._plan.backend, self._plan.device_plan("inference"))
+        yield from lines_of(lambda say: backend.prepare(self._settings, say))
 
     def prepare(self) -> None:
         """Load the detector; typed errors reach the lane."""

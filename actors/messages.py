@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from dualface_ray.frames import Answer, Ask, Detections, FrameChunk, FrameTicket, RingSpec, StreamInfo
-from dualface_ray.media import SURVEY, OutputPlan, Span, bridge_piece, span_piece
+from dualface_ray.media import SURVEY, FileSurvey, OutputPlan, Span, bridge_piece, span_piece
 from dualface_ray.report import VideoState
 
 StreamKey = tuple[str, int]
@@ -94,6 +94,10 @@ class StreamOpened:
     """Who decodes, for the report (the backend and, when it differs, why)."""
     encoder: int = 0
     """Which encoder actor the stream goes to."""
+    examine: bool = True
+    """Frames are looked at on their way; otherwise only those that are asked for."""
+    survey: FileSurvey | None = None
+    """Of a survey: what the file's packets say."""
 
     @property
     def key(self) -> StreamKey:

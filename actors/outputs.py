@@ -41,14 +41,18 @@ class Outputs(Protocol):
     def finish(self) -> None:
         """No further frame comes."""
 
-    def assemble(self, tick: Callable[[], None]) -> list[AssembleReport]:
-        """Make the final files; ``tick`` is called now and then."""
-
     def discard(self) -> None:
         """Give up; nothing stays."""
 
     def close(self) -> None:
-        """Free what is left after ``assemble``."""
+        """Free what is left."""
+
+
+class FinalOutputs(Outputs, Protocol):
+    """Outputs that become the files of a whole video."""
+
+    def assemble(self, tick: Callable[[], None]) -> list[AssembleReport]:
+        """Make the final files; ``tick`` is called now and then."""
 
 
 class DiscardedPictures:

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.composing import DirectedSession
-from actors.outputs import DiscardedPictures, OutputFiles
-from actors.session import Stream
+from actors.messages import SegmentJob
+from actors.outputs import DiscardedPictures, FinalOutputs, OutputFiles
+from actors.session import SessionTools
+from actors.streaming import Stream
 from dualface_ray.backends.pyav import AssembleReport
+from dualface_ray.errors import ProtocolError
 from dualface_ray.framing import DirectedFrame, Director
 from dualface_ray.report import (
     FrameRecord,
@@ -27,12 +30,17 @@ from dualface_ray.report import (
 class WholeSession(DirectedSession):
     """Turns one stream of chunks into its output files."""
 
+    def __init__(self, job: SegmentJob, tools: SessionTools) -> None:
+        super().__init__(job, tools)
+        self._final: FinalOutputs | None = None
+
     def _direct(self, stream: Stream, lookahead: int) -> Director:
         tools, info = self.tools, stream.opened.info
         if tools.discard:
-            self._outputs = DiscardedPictures(info, tools.backend, tools.settings)
+            self._final = DiscardedPictures(info, tools.backend, tools.settings)
         else:
-            self._outputs = OutputFiles(self.job, info, tools.backend, tools.settings, tools.encode_threads)
+            self._final = OutputFiles(self.job, info, tools.backend, tools.settings, tools.encode_threads)
+        self._outputs = self._final
         return Director(tools.settings, info, lookahead)
 
     def _show(self, stream: Stream, group: Sequence[DirectedFrame], planned_at_s: float) -> None:
@@ -40,15 +48,17 @@ class WholeSession(DirectedSession):
 
     def _finalise(self) -> None:
         """Files first, the report last."""
-        stream = self._opened()
-        self.outputs.finish()
-        assembled = self.outputs.assemble(self.tick)
+        stream, outputs = self._opened(), self._final
+        if outputs is None:
+            raise ProtocolError("it ended before it was opened", where=self.job.stream_id)
+        outputs.finish()
+        assembled = outputs.assemble(self.tick)
         if not self.tools.discard:
-            self._report(stream, assembled).save(self.job.outputs.report)
-        self.outputs.close()
+            self._report(stream, outputs, assembled).save(self.job.outputs.report)
+        outputs.close()
 
-    def _report(self, stream: Stream, assembled: Sequence[AssembleReport]) -> RunReport:
-        job, info, outputs = self.job, stream.opened.info, self.outputs
+    def _report(self, stream: Stream, outputs: FinalOutputs, assembled: Sequence[AssembleReport]) -> RunReport:
+        job, info = self.job, stream.opened.info
         pts_ticks = dict(enumerate(outputs.pts_ticks))
         counters = {**self.counters, **outputs.counters}
         degradations = [*job.notes, *outputs.degradations]

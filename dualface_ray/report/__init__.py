@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dualface_ray.report.fingerprint import RESULT_VERSION, counted_settings, fingerprint, input_fingerprint
+from dualface_ray.report.joined import joined_report
 from dualface_ray.report.pieces import (
     PieceRecord,
     SpanRecord,
@@ -73,6 +74,7 @@ __all__ = [
     "input_fingerprint",
     "input_record",
     "join_tracks",
+    "joined_report",
     "latency_records",
     "load_bridge",
     "load_plan",

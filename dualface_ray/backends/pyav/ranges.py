@@ -62,8 +62,9 @@ class RangeSession:
         return batch
 
     def counters(self) -> dict[str, int]:
-        """As the inner session's."""
-        return self._inner.counters()
+        """As the inner session's; pictures before the range do not count."""
+        found = self._inner.counters()
+        return {name: count for name, count in found.items() if name != "discarded" or not self._wanted.first_frame}
 
     def close(self) -> None:
         """Free everything; harmless when called twice."""
