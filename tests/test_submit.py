@@ -6,9 +6,13 @@ import http.server
 import json
 import os
 import re
+import select
 import shlex
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zipfile
@@ -18,6 +22,7 @@ import pytest
 
 from dualface_ray.cli.app import execute
 from dualface_ray.errors import ActorError, ClusterError, ContactLostError, NoSuchJobError, RequestError
+from dualface_ray.models import cache_dir
 from dualface_ray.settings import resolve
 from dualface_ray.submission import Cluster, Order, Submission, dashboard_address, new_id, pack, send
 from dualface_ray.submission import handle as handle_module
@@ -235,8 +240,6 @@ class _silent:  # noqa: N801 - reads as a word
     """A port that takes connections and says nothing."""
 
     def __enter__(self) -> int:
-        import socket
-
         self._socket = socket.create_server(("127.0.0.1", 0))
         return self._socket.getsockname()[1]
 
@@ -647,3 +650,195 @@ def test_submitting_brings_no_media_library():
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=ROOT, capture_output=True, timeout=60)
+
+
+# --- a real cluster -----------------------------------------------------------------------------------------------
+class RealHead:
+    """``ray start --head`` with a token, a dashboard and a home of its own; only this one is ended."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        ports = [_free_port() for _ in range(4)]
+        self.address = f"http://127.0.0.1:{ports[0]}"
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "DUALFACE_"))}
+        self.env = {
+            **kept,
+            "HOME": str(folder),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "DUALFACE_CACHE": str(cache_dir()),
+            "RAY_AUTH_MODE": "token",
+        }
+        ray = [sys.executable, "-m", "ray.scripts.scripts"]
+        subprocess.run(
+            [*ray, "get-auth-token", "--generate"], env=self.env, check=True, capture_output=True, timeout=60
+        )
+        options = ["--num-cpus=2", "--num-gpus=0", "--object-store-memory=80000000", "--disable-usage-stats", "--block"]
+        options += ["--dashboard-host=127.0.0.1", f"--dashboard-port={ports[0]}", f"--port={ports[1]}"]
+        options += [f"--dashboard-agent-listen-port={ports[2]}", f"--ray-client-server-port={ports[3]}"]
+        self._log = folder / "head.log"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [*ray, "start", "--head", f"--temp-dir={folder / 'ray'}", *options],
+                env=self.env,
+                cwd=folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def run(self, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *argv],
+            env={**self.env, **env},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    def submit(self, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return self.run("-m", "dualface_ray", "submit", "--address", self.address, *argv, **env)
+
+    def wait_until_up(self) -> None:
+        end_s = time.monotonic() + 180
+        while not self._is_up():
+            assert self._process.poll() is None, self._log.read_text()[-3000:]
+            assert time.monotonic() < end_s, self._log.read_text()[-3000:]
+            time.sleep(0.5)
+
+    def _is_up(self) -> bool:
+        try:
+            return bool(ask_version(self.address, token_headers(self.env), timeout_s=2))
+        except ClusterError:
+            return False
+
+    def close(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def head(models):
+    folder = Path(tempfile.mkdtemp(prefix="dualface-", dir="/tmp"))  # Ray's sockets need a short path
+    made = RealHead(folder)
+    try:
+        made.wait_until_up()
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Terminal:
+    """A command with a terminal of its own, on which keys are pressed."""
+
+    def __init__(self, argv: list[str], env: dict[str, str], cwd: Path) -> None:
+        # the wrapper makes the terminal the controlling one, so that Ctrl-C reaches the command as a signal
+        wrapper = (
+            "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+            "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+        )
+        self._master, inner = os.openpty()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", wrapper, *argv], env=env, cwd=cwd, stdin=inner, stdout=inner, stderr=inner
+        )
+        os.close(inner)
+        self.text = ""
+
+    def expect(self, part: str, timeout_s: float = 180) -> None:
+        end_s = time.monotonic() + timeout_s
+        while part not in self.text:
+            assert time.monotonic() < end_s, f"no {part!r} in {self.text!r}"
+            if select.select([self._master], [], [], 0.5)[0]:
+                try:
+                    self.text += os.read(self._master, 4096).decode(errors="replace")
+                except OSError:  # the other side is closed
+                    break
+        assert part in self.text, self.text
+
+    def press(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def close(self) -> int:
+        try:
+            while self._process.poll() is None:
+                self.expect("\N{NULL}", 60)
+        except AssertionError:
+            self._process.wait(30)
+        os.close(self._master)
+        return self._process.returncode
+
+
+@pytest.mark.long
+@pytest.mark.ray
+@pytest.mark.timeout(900)
+def test_a_job_on_a_real_cluster(head, tmp_path):
+    """Token, Ctrl-C with both answers, following again, the same job by Ray's own command, the exit codes."""
+    from fractions import Fraction
+
+    from dualface_ray.demo import make_demo
+
+    clip, out = tmp_path / "in" / "talk.mp4", tmp_path / "out"
+    clip.parent.mkdir()
+    make_demo(clip, seconds=12, width_px=640, height_px=360, rate=Fraction(30))
+    argv = [str(clip), "-o", str(out)]
+
+    # nobody without the token gets in
+    for env, says in (({"RAY_AUTH_MODE": "disabled"}, "asks for a token"), ({"RAY_AUTH_TOKEN": "x"}, "refuses this")):
+        done = head.submit(*argv, **env)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert says in done.stderr
+
+    # Ctrl-C and yes: nothing is left
+    command = ["-m", "dualface_ray", "submit", "--address", head.address, *argv]
+    terminal = Terminal([*command, "--id", "first"], head.env, head.folder)
+    terminal.expect("talk.mp4: running")
+    terminal.press("\x03")
+    terminal.expect("Stop first as well? [y/N]")
+    terminal.press("y\n")
+    assert terminal.close() == 130
+    assert "the job was stopped" in terminal.text
+    assert "first: stopped, exit code 130" in head.submit("--status", "first").stdout
+    assert [path.name for path in out.rglob("*") if path.is_file() and ".part" in path.name] == []
+    assert not (out / "talk.report.json").exists()
+
+    # Ctrl-C and no: it goes on and is found again
+    terminal = Terminal([*command, "--id", "second"], head.env, head.folder)
+    terminal.expect("talk.mp4: running")
+    terminal.press("\x03")
+    terminal.expect("Stop second as well? [y/N]")
+    terminal.press("n\n")
+    assert terminal.close() == 130
+    assert "submit --follow second" in terminal.text
+    followed = head.submit("--follow", "second")
+    assert followed.returncode == 0, followed.stdout + followed.stderr
+    assert "talk.mp4: running" in followed.stdout, "the log comes from its beginning"
+    assert "1 done: 360 frames" in followed.stdout
+    report = json.loads((out / "talk.report.json").read_text())
+    assert report["state"] == "done"
+    assert (out / "talk.dualface.mp4").stat().st_size > 0
+
+    # Ray's own command does the same, with the checkout sent along: all is done already
+    plain = ["-m", "ray.scripts.scripts", "job", "submit", "--working-dir", str(ROOT), "--"]
+    done = head.run(*plain, "python", "-m", "dualface_ray", "run", *argv, RAY_API_SERVER_ADDRESS=head.address)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped" in done.stdout
+
+    # the exit code is the job's; other settings for the same output are a wrong request
+    wrong = head.submit(*argv, "--layout", "stacked", "--json")
+    assert wrong.returncode == 2, wrong.stdout + wrong.stderr
+    events = [json.loads(line) for line in wrong.stdout.splitlines()]
+    assert events[0]["event"] == "submitted"
+    assert [event["code"] for event in events if event["event"] == "error"] == ["output_exists"]
+    assert events[-1]["exit_code"] == 2
