@@ -42,6 +42,7 @@ from dualface_ray.hardware.codecs import ask_decoder, ask_encoder, lacks_encoder
 from dualface_ray.hardware.disk import filesystem, largest
 from dualface_ray.hardware.driver import read_driver
 from dualface_ray.hardware.facts import driver_facts, known
+from dualface_ray.hardware.ipc import exchange
 from dualface_ray.hardware.probing import card_slug, engine_facts, session_facts
 from dualface_ray.hardware.sessions import exhausted, open_sessions
 
@@ -120,6 +121,13 @@ def test_real_parts_tighten_their_process_and_name_what_they_lack():
     found = run_part("libraries", {"names": ["libc.so.6", "libnonsense.so.9"]}, title="it", limit_s=30)
     assert found.progress[0] == ["libc.so.6", ""]
     assert "libnonsense" in found.progress[1][1]
+
+
+def test_the_current_folder_is_no_place_for_libraries(tmp_path, monkeypatch):
+    (tmp_path / "planted.py").write_text("__version__ = 'evil'")
+    monkeypatch.chdir(tmp_path)
+    found = run_part("versions", {"module": "planted"}, title="it", limit_s=60)
+    assert "planted" in found.why
 
 
 # --- NVML ----------------------------------------------------------------------------------------------------------
@@ -597,6 +605,36 @@ def test_the_innermost_mount_counts(tmp_path):
     assert filesystem(tmp_path / "deeper", mounts) == "nfs4"
     assert filesystem(Path("/etc"), mounts) == "ext4"
     assert isinstance(filesystem(tmp_path, tmp_path / "none"), Unknown)
+
+
+# --- IPC -----------------------------------------------------------------------------------------------------------
+class Cuda:
+    """A driver that exports; the other process finds no driver on a machine without one."""
+
+    def __init__(self, failing: str = "") -> None:
+        self.failing = failing
+
+    def __getattr__(self, name):
+        def call(*given):
+            if name == "cuGetErrorName":
+                given[1]._obj.value = b"CUDA_ERROR_NOT_PERMITTED"
+                return 0
+            return 800 if name == self.failing else 0
+
+        return call
+
+
+@pytest.mark.parametrize("step", ["cuMemAlloc_v2", "cuIpcGetMemHandle"])
+def test_an_export_that_is_refused_names_its_step(step):
+    with pytest.raises(RuntimeError, match=rf"{step} returned CUDA_ERROR_NOT_PERMITTED \(800\)"):
+        exchange(lambda _: None, Cuda(step))
+
+
+def test_a_reader_that_fails_is_named():
+    told_: list[object] = []
+    with pytest.raises(RuntimeError, match="the other process: "):
+        exchange(told_.append, Cuda())
+    assert told_ == ["exported"]
 
 
 # --- the command ---------------------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[2]
-_ENTRY = "from dualface_ray.hardware.parts import main; main()"
+ENTRY = "import sys; sys.path[:] = filter(None, sys.path); from dualface_ray.hardware.parts import main; main()"
+"""Without the current folder in the search path: a folder of videos may hold a ``cupy.py``, too."""
 _GRACE_S = 5.0
 """A process that SIGKILL does not end within this time waits inside the kernel (a dead network folder); it is left."""
 _MOST_BYTES = 1 << 20
@@ -63,7 +64,7 @@ def run_part(
     given["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [given.get("PYTHONPATH")])])
     with tempfile.TemporaryFile() as report, tempfile.TemporaryFile() as noise:
         number = report.fileno()
-        program = [*(command or (sys.executable, "-X", "faulthandler", "-c", _ENTRY))]
+        program = [*(command or (sys.executable, "-X", "faulthandler", "-c", ENTRY))]
         program += [name, json.dumps(dict(arguments)), str(number), str(limit_s)]
         try:
             child = subprocess.Popen(

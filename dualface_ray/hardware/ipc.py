@@ -14,11 +14,12 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
+from dualface_ray.hardware.child import ENTRY
+
 _BYTES = 2 << 20
 """The driver's own granularity: a smaller piece would share its handle with others."""
 _WORD = 0x5A17C0DE
 _READ_S = 30.0
-_READER = "from dualface_ray.hardware.parts import main; main()"
 
 
 class _Handle(ctypes.Structure):
@@ -40,7 +41,7 @@ def exchange(tell: Callable[[Any], None], library: Any = None) -> str:
     tell("exported")
     with tempfile.TemporaryFile() as report:
         given = json.dumps({"handle": bytes(handle.reserved).hex()})
-        command = [sys.executable, "-c", _READER, "ipc_reader", given, str(report.fileno()), str(_READ_S)]
+        command = [sys.executable, "-c", ENTRY, "ipc_reader", given, str(report.fileno()), str(_READ_S)]
         subprocess.run(command, pass_fds=(report.fileno(),), timeout=_READ_S, check=False, stdin=subprocess.DEVNULL)
         report.seek(0)
         lines = [json.loads(line) for line in report.read().decode().splitlines()]
