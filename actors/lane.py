@@ -30,6 +30,7 @@ from dualface_ray.errors import ActorError, DualfaceError, PlacementError
 from dualface_ray.settings import Settings
 
 CLOSE_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 10.0
 
 
 class LaneState(str, Enum):
@@ -72,6 +73,10 @@ class Lane:
         self._actors: dict[str, Any] = {}
         self._starting: dict[Any, str] = {}
         """What is still awaited of which actor."""
+        self._building: Any = None
+        """Lines of what the lane makes before it starts, such as engines."""
+        self._step = ""
+        """The last of them."""
         self._pings: dict[str, Any] = {}
         self._outbox = Outbox(plan.lane_id)
         self._progress: dict[str, int] = {}
@@ -88,7 +93,8 @@ class Lane:
     def text(self) -> str:
         """One readable line."""
         state = "draining" if self.draining and self.state is LaneState.READY else self.state.value
-        return f"{self.plan.text}, {state}"
+        step = f": {self._step}" if self._step and self.state is LaneState.STARTING else ""
+        return f"{self.plan.text}, {state}{step}"
 
     def assign(self, job: SegmentJob) -> None:
         """Start a segment: the encoder hears of it before the decoder can send its first frame.
@@ -177,8 +183,17 @@ class Lane:
                     remedy="Wait for other work to end or ask for less (lane.cores, lane.count).",
                 )
             return
-        decoders = [self._start(f"decoder-{number}", DecoderActor) for number in range(self.plan.decoders)]
         inference = self._start("inference", InferenceActor)
+        self._deadline_s = time.monotonic() + self._settings.job.start_timeout_s
+        self.state = LaneState.STARTING
+        if self.plan.gpus:  # engines before anything else takes memory of the card
+            self._building = inference.build.options(num_returns="streaming").remote()
+        else:
+            self._start_rest()
+
+    def _start_rest(self) -> None:
+        inference = self._actors["inference"]
+        decoders = [self._start(f"decoder-{number}", DecoderActor) for number in range(self.plan.decoders)]
         encoders = [self._start(f"encoder-{number}", EncoderActor) for number in range(self.plan.encoders)]
         self._starting = {actor.prepare.remote(): name for name, actor in self._actors.items()}
         for number, decoder in enumerate(decoders):
@@ -191,8 +206,6 @@ class Lane:
         self._starting[inference.connect.remote(*encoders)] = "inference"
         for number, encoder in enumerate(encoders):
             self._starting[encoder.connect.remote(inference, facts, *decoders)] = f"encoder-{number}"
-        self._deadline_s = time.monotonic() + self._settings.job.start_timeout_s
-        self.state = LaneState.STARTING
 
     def _start(self, name: str, actor_class: Any) -> Any:
         """Create an actor in the lane's bundle; all of them share its cores and its device equally."""
@@ -207,19 +220,35 @@ class Lane:
         return actor
 
     def _advance_starting(self) -> None:
-        done, left = ray.wait(list(self._starting), num_returns=len(self._starting), timeout=0)
-        ray.get(done, timeout=0)
-        self._starting = {reference: self._starting[reference] for reference in left}
+        if self._building is not None and self._built():
+            self._building = None
+            self._start_rest()
+        left: list[Any] = [self._building] if self._building is not None else self._await_starting()
         if not left:
             self.state = LaneState.READY
             self._moved_at_s = time.monotonic()
         elif time.monotonic() > self._deadline_s:
             raise ActorError(
-                f"no answer from {' and '.join(sorted(set(self._starting.values())))} within "
+                f"no answer from {' and '.join(sorted(set(self._starting.values()))) or 'inference'} within "
                 f"{self._settings.job.start_timeout_s:g} s of the start",
                 where=self.plan.lane_id,
                 remedy="job.start_timeout_s sets how long building an engine may take.",
             )
+
+    def _built(self) -> bool:
+        """Hear what has been said of the building; True when it has ended. Its error is raised."""
+        while _ready(self._building):
+            line = next(self._building, None)
+            if line is None:
+                return True
+            self._step = str(ray.get(line, timeout=ANSWER_TIMEOUT_S))
+        return False
+
+    def _await_starting(self) -> list[Any]:
+        done, left = ray.wait(list(self._starting), num_returns=len(self._starting), timeout=0)
+        ray.get(done, timeout=0)
+        self._starting = {reference: self._starting[reference] for reference in left}
+        return list(left)
 
     def _advance_ready(self) -> None:
         for role, actor in self._actors.items():
