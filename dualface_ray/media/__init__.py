@@ -23,8 +23,9 @@ from dualface_ray.media.disk import free_bytes, is_disk_full, output_error, requ
 from dualface_ray.media.filelock import FileLock
 from dualface_ray.media.files import check_input
 from dualface_ray.media.hdr import HDR_TRANSFERS, sdr_signal
+from dualface_ray.media.inputs import expand_inputs, read_list
 from dualface_ray.media.lock import LOCK_NAME, Holder, OutputLock, busy, writing_in
-from dualface_ray.media.naming import OutputPlan, plan_outputs
+from dualface_ray.media.naming import OutputPlan, plan_outputs, shown_input
 from dualface_ray.media.needs import VideoNeeds
 from dualface_ray.media.ports import (
     Canvas,
@@ -88,6 +89,7 @@ __all__ = [
     "bridge_range",
     "busy",
     "check_input",
+    "expand_inputs",
     "free_bytes",
     "is_address",
     "is_disk_full",
@@ -98,6 +100,7 @@ __all__ = [
     "plan_outputs",
     "plan_spans",
     "pts_digest",
+    "read_list",
     "remove_leftovers",
     "remove_partials",
     "remove_parts",
@@ -109,6 +112,7 @@ __all__ = [
     "segment_path",
     "settled_colour",
     "shown_address",
+    "shown_input",
     "span_piece",
     "write_atomic",
     "writing_in",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dualface_ray.errors import NameCollisionError, RequestError
+from dualface_ray.media.address import address_parts, is_address, join_address, shown_address
 
 _CONTAINERS = ("mp4", "mkv", "mov")
 _MAX_NAME_BYTES = 255 - 32
@@ -21,29 +22,47 @@ class OutputPlan:
     ``videos`` holds one path, or two (person A, person B) for the layout ``separate``.
     """
 
-    source: Path
+    source: Path | str = field(repr=False)
+    """As named by the user; an address may hold a secret."""
     folder: Path
+    """On a local disk; of results for a remote folder, where they lie until they are uploaded."""
     videos: tuple[Path, ...]
     tracks: Path
     report: Path
+    publish: str = field(default="", repr=False)
+    """Address of the remote folder that the files go to; empty = they stay."""
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file of this input, the report last."""
         return (*self.videos, self.tracks, self.report)
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Where the files end up, for people and reports, in the order of ``files``."""
+        if not self.publish:
+            return tuple(str(path) for path in self.files)
+        return tuple(shown_address(join_address(self.publish, path.name)) for path in self.files)
 
-def plan_outputs(inputs: Sequence[Path], out_dir: Path, layout: str, container: str) -> tuple[OutputPlan, ...]:
+
+def plan_outputs(
+    inputs: Sequence[Path | str],
+    out_dir: Path | str,
+    layout: str,
+    container: str,
+    scratch: Callable[[str], Path] = Path,
+) -> tuple[OutputPlan, ...]:
     """Name every output; nothing is created, and the file system is only looked at.
 
     ``talk.mp4`` becomes ``talk.dualface.mp4`` (or ``talk.A.mp4`` and ``talk.B.mp4``), ``talk.tracks.jsonl`` and
     ``talk.report.json``. Folders below the inputs' common parent are kept.
 
     Args:
-        inputs: the videos, at least one.
-        out_dir: folder of the results; need not exist.
+        inputs: the videos, at least one: paths, and addresses as texts.
+        out_dir: folder of the results; need not exist. A text that is an address is a remote folder.
         layout: a layout of the settings; ``separate`` makes two videos.
         container: ``mp4``, ``mkv`` or ``mov``.
+        scratch: the local folder in which results for a remote one lie meanwhile.
 
     Raises:
         NameCollisionError: two inputs share an output, an input is given twice, or an output is one of the inputs.
@@ -53,21 +72,49 @@ def plan_outputs(inputs: Sequence[Path], out_dir: Path, layout: str, container: 
         raise RequestError(f"unknown container {container!r}", remedy=f"Use one of {', '.join(_CONTAINERS)}.")
     if not inputs:
         raise RequestError("no inputs were given", remedy="Name at least one video.")
-    sources = [Path(os.path.abspath(path)) for path in inputs]  # noqa: PTH100 - keeps links, removes ".."
-    root = Path(os.path.abspath(out_dir))  # noqa: PTH100
-    parent = Path(os.path.commonpath([source.parent for source in sources]))
-    plans = tuple(
-        _plan_one(path, root / source.parent.relative_to(parent), source.stem, layout, container)
-        for path, source in zip(inputs, sources, strict=True)
-    )
+    places = [_parts(item) for item in inputs]
+    below = _below_common([place[:-1] for place in places])
+    remote = str(out_dir) if is_address(str(out_dir)) and isinstance(out_dir, str) else ""
+    root = Path(os.path.abspath(out_dir))  # noqa: PTH100 - keeps links, removes ".."
+    plans = []
+    for item, place, folders in zip(inputs, places, below, strict=True):
+        publish = join_address(remote, *folders) if remote else ""
+        folder = scratch(publish) if remote else root.joinpath(*folders)
+        plans.append(_plan_one(item, folder, Path(place[-1]).stem, layout, container, publish))
     _check_sources_differ(inputs)
     _check_outputs_differ(plans)
-    _check_inputs_stay(plans, sources)
-    _check_inside(plans, root)
-    return plans
+    _check_inputs_stay(plans, inputs)
+    if not remote:
+        _check_inside(plans, root)
+    return tuple(plans)
 
 
-def _plan_one(source: Path, folder: Path, stem: str, layout: str, container: str) -> OutputPlan:
+def shown_input(item: Path | str) -> str:
+    """An input for people: addresses without their secrets."""
+    return shown_address(item) if isinstance(item, str) else str(item)
+
+
+def _parts(item: Path | str) -> tuple[str, ...]:
+    """Where it lies, component by component, and its name."""
+    if isinstance(item, str) and is_address(item):
+        return address_parts(item)
+    return Path(os.path.abspath(item)).parts  # noqa: PTH100 - keeps links, removes ".."
+
+
+def _below_common(folders: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Each folder from where they part; places that lie nowhere together keep a name of their own."""
+    shared = 0
+    while all(len(folder) > shared and folder[shared] == folders[0][shared] for folder in folders):
+        shared += 1
+    return [tuple(_plain(part) for part in folder[shared:] if part != "/") for folder in folders]
+
+
+def _plain(part: str) -> str:
+    """A folder's name; of a place (``https://host:81``) what may be one."""
+    return part.partition("://")[2].replace(":", "_") or part
+
+
+def _plan_one(source: Path | str, folder: Path, stem: str, layout: str, container: str, publish: str) -> OutputPlan:
     marks = ("A", "B") if layout == "separate" else ("dualface",)
     plan = OutputPlan(
         source=source,
@@ -75,41 +122,50 @@ def _plan_one(source: Path, folder: Path, stem: str, layout: str, container: str
         videos=tuple(folder / f"{stem}.{mark}.{container}" for mark in marks),
         tracks=folder / f"{stem}.tracks.jsonl",
         report=folder / f"{stem}.report.json",
+        publish=publish,
     )
     if max(len(os.fsencode(path.name)) for path in plan.files) > _MAX_NAME_BYTES:
-        raise RequestError("the file name is too long for its outputs", where=str(source), remedy="Rename the input.")
+        raise RequestError(
+            "the file name is too long for its outputs", where=shown_input(source), remedy="Rename the input."
+        )
     return plan
 
 
-def _check_sources_differ(inputs: Sequence[Path]) -> None:
-    seen: dict[Path, Path] = {}
-    for path in inputs:
-        other = seen.setdefault(_real(path), path)
-        if other is not path:
-            same = "twice" if str(other) == str(path) else f"also as {other}"
-            raise NameCollisionError(f"the input is given {same}", where=str(path), remedy="Name it once.")
+def _check_sources_differ(inputs: Sequence[Path | str]) -> None:
+    seen: dict[Path | str, int] = {}
+    for index, item in enumerate(inputs):
+        first = seen.setdefault(_real_source(item), index)
+        if first != index:
+            other = inputs[first]
+            same = "twice" if str(other) == str(item) else f"also as {shown_input(other)}"
+            raise NameCollisionError(f"the input is given {same}", where=shown_input(item), remedy="Name it once.")
 
 
 def _check_outputs_differ(plans: Sequence[OutputPlan]) -> None:
-    owner: dict[Path, Path] = {}
+    owner: dict[Path, OutputPlan] = {}
     for plan in plans:
-        for path in plan.files:
-            other = owner.setdefault(path, plan.source)
-            if other is not plan.source:
+        for path, target in zip(plan.files, plan.targets, strict=True):
+            other = owner.setdefault(path, plan)
+            if other is not plan:
                 raise NameCollisionError(
-                    f"{other} and {plan.source} would both be written to it",
-                    where=str(path),
+                    f"{shown_input(other.source)} and {shown_input(plan.source)} would both be written to it",
+                    where=target,
                     remedy="Rename one of them, or run them into different folders.",
                 )
 
 
-def _check_inputs_stay(plans: Sequence[OutputPlan], sources: Sequence[Path]) -> None:
-    taken = {*sources, *(_real(source) for source in sources)}
+def _check_inputs_stay(plans: Sequence[OutputPlan], inputs: Sequence[Path | str]) -> None:
+    paths = [Path(os.path.abspath(item)) for item in inputs if not _remote(item)]  # noqa: PTH100
+    taken = {*paths, *(_real(path) for path in paths)}
+    addresses = {str(item) for item in inputs if _remote(item)}
     for plan in plans:
         for path in plan.files:
-            if path in taken or _real(path) in taken:
+            goal = join_address(plan.publish, path.name) if plan.publish else ""
+            if goal in addresses if goal else (path in taken or _real(path) in taken):
                 raise NameCollisionError(
-                    "the output would overwrite an input", where=str(path), remedy="Use another output folder."
+                    "the output would overwrite an input",
+                    where=shown_address(goal) or str(path),
+                    remedy="Use another output folder.",
                 )
 
 
@@ -123,6 +179,14 @@ def _check_inside(plans: Sequence[OutputPlan], root: Path) -> None:
         for path in plan.files:
             if path.is_dir() and not path.is_symlink():
                 raise RequestError("a folder is in the way of an output", where=str(path), remedy="Move it away.")
+
+
+def _remote(item: Path | str) -> bool:
+    return isinstance(item, str) and is_address(item)
+
+
+def _real_source(item: Path | str) -> Path | str:
+    return item if _remote(item) else _real(Path(item))
 
 
 def _real(path: Path) -> Path:
