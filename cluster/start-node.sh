@@ -2,7 +2,7 @@
 # Start Ray on this machine with the resources of its static profile.
 #
 #   start-node.sh head
-#   start-node.sh worker HEAD_ADDRESS
+#   start-node.sh worker HEAD_ADDRESS     (port 6379, or HOST:PORT)
 #
 # The profile is named by DUALFACE_PROFILE, else by /etc/dualface/profile (one word, such as rtx4090); nothing is
 # measured here. More options for `ray start` go into DUALFACE_RAY_OPTIONS.
@@ -59,6 +59,7 @@ PY
 )
 labels="dualface-profile=$profile${driver:+,dualface-driver=$driver}"
 [ "$profile" != cpu ] || labels=dualface-profile=cpu
+case $2 in *:*) head=$2 ;; *) head=$2:6379 ;; esac
 # shellcheck disable=SC2086
-exec ray start --address="$2:6379" --num-gpus="$cards" --resources="$resources" --labels="$labels" \
+exec ray start --address="$head" --num-gpus="$cards" --resources="$resources" --labels="$labels" \
   --disable-usage-stats ${DUALFACE_RAY_OPTIONS:-}

@@ -118,6 +118,60 @@ def pods(spec: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [(name, group["template"]["spec"]) for name, group in groups]
 
 
+def problems(schema: Any, value: Any, where: str) -> list[str]:
+    """What does not fit the fields of tests/kuberay_fields.yaml, one line each."""
+    if isinstance(schema, dict):
+        if not isinstance(value, dict):
+            return [f"{where} is no group"]
+        fields = {key.rstrip("*"): below for key, below in schema.items()}
+        found = [f"{where}.{key[:-1]} is missing" for key in schema if key.endswith("*") and key[:-1] not in value]
+        for key, inner in value.items():
+            below = fields.get(key, fields.get("..."))
+            found += problems(below, inner, f"{where}.{key}") if below else [f"{where}.{key} is no field"]
+        return found
+    if isinstance(schema, list):
+        if not isinstance(value, list):
+            return [f"{where} is no list"]
+        return [line for index, item in enumerate(value) for line in problems(schema[0], item, f"{where}[{index}]")]
+    kinds = {"string": str, "integer": int, "boolean": bool, "int-or-string": (int, str)}
+    fits = isinstance(value, kinds[schema]) if schema in kinds else value in schema.split("|")
+    return [] if fits and (schema == "boolean" or not isinstance(value, bool)) else [f"{where} is no {schema}"]
+
+
+def fields_of(kind: str) -> dict[str, Any]:
+    known = yaml.safe_load((ROOT / "tests" / "kuberay_fields.yaml").read_text(encoding="utf-8"))
+    known["RayJob"]["rayClusterSpec"] = known["RayCluster"]
+    return known[kind]
+
+
+@pytest.mark.parametrize("name", ["raycluster", "rayjob"])
+def test_every_field_is_one_of_kuberay(name):
+    document = load(f"kuberay/{name}.yaml")
+    assert problems(fields_of(document["kind"]), document["spec"], "spec") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda spec: spec.update(authOption={"mode": "token"}), "spec.authOption is no field"),
+        (lambda spec: spec["authOptions"].update(mode="tokens"), "spec.authOptions.mode is no disabled|token"),
+        (
+            lambda spec: spec["workerGroupSpecs"][0].pop("maxReplicas"),
+            "spec.workerGroupSpecs[0].maxReplicas is missing",
+        ),
+        (
+            lambda spec: spec["headGroupSpec"]["rayStartParams"].update({"num-cpus": 0}),
+            "spec.headGroupSpec.rayStartParams.num-cpus is no string",
+        ),
+        (lambda spec: spec.update(workerGroupSpecs={}), "spec.workerGroupSpecs is no list"),
+    ],
+)
+def test_a_wrong_field_is_found(change, says):
+    spec = load("kuberay/raycluster.yaml")["spec"]
+    change(spec)
+    assert problems(fields_of("RayCluster"), spec, "spec") == [says]
+
+
 def test_the_two_kubernetes_files_describe_the_same_cluster():
     """The job's dashboard listens in the pod's network, since the operator asks it; nothing else differs."""
     cluster, job = specs()["raycluster"], specs()["rayjob"]
@@ -282,6 +336,12 @@ def test_a_worker_declares_what_its_profile_says(stand_ins):
     assert "--labels=dualface-profile=rtx4090,dualface-driver=550.67" in called
 
 
+def test_a_worker_finds_a_head_on_another_port(stand_ins):
+    code, _, called = script(stand_ins, "start-node.sh", "worker", "10.0.0.1:6400", DUALFACE_PROFILE="cpu")
+    assert code == 0
+    assert "--address=10.0.0.1:6400" in called
+
+
 def test_a_worker_without_a_card_and_the_head(stand_ins):
     code, _, called = script(stand_ins, "start-node.sh", "worker", "head", DUALFACE_PROFILE="cpu")
     assert code == 0
@@ -307,33 +367,6 @@ def test_a_node_that_cannot_be_started_says_why(stand_ins, arguments, env, says)
     assert code != 0
     assert says in errors
     assert called == []
-
-
-def test_submitting_hands_everything_to_run(stand_ins):
-    arguments = ["--set", "framing.layout=stacked", "-o", "/data/out", "/data/in/a b.mp4", "s3://bucket/c.mp4"]
-    code, errors, called = script(stand_ins, "submit.sh", *arguments)
-    assert (code, errors) == (0, "")
-    assert called[0] == "token"
-    assert called[1:5] == ["job", "submit", "--address", "http://127.0.0.1:8265"]
-    assert called[called.index("--") + 1 :] == ["python", "-m", "dualface_ray", "run", *arguments]
-    folder = Path(called[called.index("--working-dir") + 1])
-    assert not folder.exists(), "its empty folder is removed"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ((), "usage"),
-        (("-o", "out", "/data/a.mp4"), "out is relative"),
-        (("-o", "/out", "a.mp4"), "a.mp4 is relative"),
-        (("/data/a.mp4",), "no output folder"),
-        (("--config", "my.yaml", "-o", "/out", "/data/a.mp4"), "my.yaml is relative"),
-    ],
-)
-def test_a_submission_that_cannot_work_is_refused(stand_ins, arguments, says):
-    code, errors, called = script(stand_ins, "submit.sh", *arguments)
-    assert (code, called) == (2, [])
-    assert says in errors
 
 
 # --- metrics on a real Ray ----------------------------------------------------------------------------------------
