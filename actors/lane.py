@@ -139,6 +139,10 @@ class Lane:
         """What its actors last said of themselves, each under the actor's name."""
         return {f"{name}.{fact}": value for name, found in self._facts.items() for fact, value in found.items()}
 
+    def latency(self) -> list[Any]:
+        """References to what its encoder actors measured of the segments they still know; see EncodeService."""
+        return [actor.latency.remote() for name, actor in self._actors.items() if name.startswith("encoder")]
+
     def advance(self) -> None:
         """Move on as far as possible without waiting."""
         try:

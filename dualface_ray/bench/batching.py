@@ -7,16 +7,12 @@ Every arrangement is built of the same part: letterbox, network and post-process
 cases: one frame of every stream waits (live sources), or a chunk of sixteen (files, decoded faster than they play).
 The engines run in a closed loop on frames that are there already, so gathering takes no time in either arrangement; a
 live lane adds at most the batcher's wait. Rounds go through all arrangements in turn, figures are medians.
-
-    python -m dualface_ray.bench.batching [--no-build] [--clip FILE] [--frames N] [--json]
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -41,7 +37,7 @@ from dualface_ray.bench.contexts import (
     compare,
 )
 from dualface_ray.bench.nvml import GpuSampler
-from dualface_ray.errors import DualfaceError, ModelMissingError, RequestError, VramBudgetError
+from dualface_ray.errors import ModelMissingError, RequestError, VramBudgetError
 from dualface_ray.frames import Colour, StreamInfo
 from dualface_ray.settings import Settings, resolve
 
@@ -236,35 +232,3 @@ def _pictures(backend: Any, bench: Any, clip: Path | None, settings: Settings) -
         raise RequestError("the clip has no frame", where=str(clip), remedy="Choose another one.")
     slots = (slots * (-(-PICTURES // len(slots))))[:PICTURES]
     return info, slots, f"{clip.name}, {info.width_px}x{info.height_px}"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print the table; 1 when it cannot be measured here."""
-    parser = argparse.ArgumentParser(prog="bench batching", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--no-build", action="store_true", help="build no engine")
-    parser.add_argument("--clip", type=Path, help="a video whose frames are the pictures")
-    parser.add_argument("--frames", type=int, default=1280, help="frames of a run")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="everything that was measured, as one line of JSON")
-    given = parser.parse_args(arguments)
-    try:
-        result = run_batching_bench(
-            _say, frames=given.frames, rounds=given.rounds, clip=given.clip, build=not given.no_build
-        )
-    except DualfaceError as error:
-        _say(str(error))
-        return 1
-    if given.json:
-        sys.stdout.write(result.to_json() + "\n")
-    else:
-        sys.stdout.writelines(f"{name:<20}{value}\n" for name, value in result.rows())
-    return 0
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"dualface: {line}\n")
-    sys.stderr.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

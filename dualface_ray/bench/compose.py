@@ -5,18 +5,14 @@
 
 Both end with the canvas in host memory, where a card without NVENC needs it; with NVENC the first way saves its
 download too, which is why it is also measured without. The same plans, pictures and process; rounds in turn, medians.
-
-    python -m dualface_ray.bench.compose [--frames N] [--json]
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import math
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -30,7 +26,7 @@ import numpy.typing as npt
 
 from dualface_ray.backends import limit_library_threads, load_backend
 from dualface_ray.compose import Compositor
-from dualface_ray.errors import DualfaceError, RequestError
+from dualface_ray.errors import RequestError
 from dualface_ray.frames import Colour, StreamInfo
 from dualface_ray.framing import CanvasPlan, FramePlan, TilePlan
 from dualface_ray.hardware import cores
@@ -252,31 +248,3 @@ def _psnr(first: Planes, second: Planes) -> float:
     """Of two pictures, in dB."""
     error = float(np.mean((first.astype(np.float64) - second.astype(np.float64)) ** 2))
     return min(99.0, 10 * math.log10(255**2 / error)) if error else 99.0
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print the table; 1 when it cannot be measured here."""
-    parser = argparse.ArgumentParser(prog="bench compose", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--frames", type=int, default=320, help="frames of a run on the card")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="everything that was measured, as one line of JSON")
-    given = parser.parse_args(arguments)
-    try:
-        result = run_compose_bench(_say, frames=given.frames, rounds=given.rounds)
-    except DualfaceError as error:
-        _say(str(error))
-        return 1
-    if given.json:
-        sys.stdout.write(result.to_json() + "\n")
-    else:
-        sys.stdout.writelines(f"{name:<20}{value}\n" for name, value in result.rows())
-    return 0
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"dualface: {line}\n")
-    sys.stderr.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,37 +2,38 @@
 
     clip ─► decode + copy alone (D processes) ─┐
          ─► lane, adaptive detection, no encoder ├─► frames per second in the window in which all streams run
-         ─► lane, detection on every frame       │   (medians over the repeats; ratios to decode alone)
+         ─► lane, detection on every frame       │   (in turn, medians over the rounds; ratios to decoding alone)
          ─► lane with encoder ──────────────────┘
 
-Rates count only the window from the moment every stream has begun until the first one ends, so neither start nor tail
-count. The reference decodes with the same session, into the same kind of pool, in as many processes.
+The reference decodes with the same session, into the same kind of pool, in as many processes. All of them are started
+once and take turns: what drifts in the machine's speed meets them alike, and starting takes longer than measuring.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
+import contextlib
 import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from dualface_ray.backends import limit_library_threads, load_backend
 from dualface_ray.backends.pyav import probe
+from dualface_ray.bench.alone import AloneRunner
+from dualface_ray.bench.busy import Busy
+from dualface_ray.bench.window import Progress
 from dualface_ray.errors import ActorError, DualfaceError
 from dualface_ray.frames import slot_stride_bytes
-from dualface_ray.hardware import cores, thread_budget
+from dualface_ray.hardware import GpuMeter, cores, thread_budget
 from dualface_ray.media import plan_outputs
 from dualface_ray.settings import Settings, resolve
 
 Say = Callable[[str], None]
-CHUNK = 16
+MODES = ("adaptive", "every_frame", "encoder")
+_ACTORS = ("DecoderActor", "InferenceActor", "EncoderActor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,13 @@ class LaneRow:
     decoders: int
     encoders: int
     fps: tuple[float, ...]
+    """Of every round."""
     ratio: float | None = None
     """Median rate over that of decoding alone with the same streams and decode processes."""
+    ratios: tuple[float, ...] = ()
+    """The same round by round."""
     facts: dict[str, Any] = field(default_factory=dict)
+    """Medians over the rounds; latencies of a stage as p50/p95/p99 in milliseconds."""
 
     @property
     def median(self) -> float:
@@ -57,95 +62,148 @@ class LaneRow:
         """One line."""
         share = "" if self.ratio is None else f"  = {self.ratio:.3f}"
         rates = ", ".join(f"{rate:.0f}" for rate in self.fps)
-        head = f"{self.mode:<28} {self.streams:>2} streams {self.decoders}+{self.encoders}"
+        head = f"{self.mode:<20} {self.streams:>2} streams {self.decoders}+{self.encoders}"
         facts = " ".join(f"{name}={value}" for name, value in self.facts.items())
         return f"{head}  {self.median:7.0f} fps{share}  ({rates})  {facts}"
 
 
-class Progress:
-    """Frames of each stream over time, and the rate in the window in which all of them run."""
+class Runner(Protocol):
+    """Something that is started once and measured several times."""
 
-    def __init__(self, streams: int) -> None:
-        self._marks: list[list[tuple[float, int]]] = [[] for _ in range(streams)]
+    name: str
 
-    def mark(self, stream: int, now_s: float, frames: int) -> None:
-        """Take a mark; counts that did not change are passed over."""
-        marks = self._marks[stream]
-        if frames and (not marks or marks[-1][1] != frames):
-            marks.append((now_s, frames))
+    def start(self) -> None:
+        """Get ready."""
 
-    def rate(self) -> float:
-        """Frames per second over all streams between the last first mark and the first last mark.
-
-        Raises:
-            ActorError: there is no such window: the clip is too short.
-        """
-        if not all(len(marks) > 1 for marks in self._marks):
-            raise ActorError("a stream was over before it could be measured", remedy="Use a longer clip.")
-        begin_s = max(marks[0][0] for marks in self._marks)
-        end_s = min(marks[-1][0] for marks in self._marks)
-        if end_s - begin_s < 0.5:
-            raise ActorError("the streams never ran together", remedy="Use a longer clip.")
-        return sum(_at(marks, end_s) - _at(marks, begin_s) for marks in self._marks) / (end_s - begin_s)
-
-
-def _at(marks: Sequence[tuple[float, int]], when_s: float) -> float:
-    """Frames at a moment, linear between marks."""
-    for (s0, n0), (s1, n1) in itertools.pairwise(marks):
-        if s0 <= when_s <= s1:
-            return n0 + (n1 - n0) * (when_s - s0) / max(1e-9, s1 - s0)
-    return float(marks[-1][1])
-
-
-class DecodeAlone:
-    """The reference's process: decodes its share of the streams into a pool and drops them (a Ray actor)."""
-
-    def __init__(self, backend: str, settings: Settings, clip: str, streams: int) -> None:
-        limit_library_threads(1)
-        self._backend = load_backend(backend)
-        self._settings = settings
-        self._clip = Path(clip)
-        info = probe(self._clip, settings).video
-        self._stride = slot_stride_bytes(info) * 2
-        self._ring = settings.quota_frames(info.average_rate)
-        self._arena = self._backend.create_arena(self._stride * self._ring * streams, self._ring * streams)
-        self._streams = streams
-
-    def run(self) -> list[list[tuple[float, int]]]:
-        """Decode all streams at once; marks (monotonic seconds of this host, frames) per stream."""
-        marks: list[list[tuple[float, int]]] = [[] for _ in range(self._streams)]
-        failures: list[Exception] = []
-
-        def work(stream: int) -> None:
-            try:
-                self._decode(stream, marks[stream])
-            except Exception as error:
-                failures.append(error)
-
-        threads = [threading.Thread(target=work, args=(stream,)) for stream in range(self._streams)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if failures:
-            raise ActorError(f"decoding alone failed: {failures[0]!r}", where=str(self._clip))
-        return marks
+    def run(self, idle_bytes: int) -> tuple[float, dict[str, Any]]:
+        """Frames per second and facts of one run; the card's memory before ``start`` is given."""
 
     def close(self) -> None:
-        """Free the pool."""
-        self._arena.close()
+        """Give everything back; harmless when called twice."""
 
-    def _decode(self, stream: int, marks: list[tuple[float, int]]) -> None:
-        session = self._backend.open_decoder(self._clip, f"s{stream}", self._settings, 1)
-        first = stream * self._ring * self._stride
-        slots = [self._arena.view(first + slot * self._stride, session.info) for slot in range(self._ring)]
-        frames, end = 0, False
-        while not end:
-            begin = frames % (self._ring - self._ring % CHUNK)
-            batch = session.decode(slots[begin : begin + CHUNK])
-            frames, end = frames + len(batch.frames), batch.end
-            marks.append((time.monotonic(), frames))
-        session.close()
+
+class LaneRunner:
+    """A real lane on real actors.
+
+    Args:
+        clip: opened once per stream.
+        mode: of ``MODES``.
+        settings: of the actors.
+        backend: ``cuda`` or ``cpu``.
+        shape: streams, decoder processes, encoder processes.
+        share: of the machine as Ray counts it; lanes that take turns share it on paper.
+    """
+
+    def __init__(
+        self, clip: Path, mode: str, settings: Settings, backend: str, shape: tuple[int, int, int], share: float
+    ) -> None:
+        self.name = mode
+        self._clip = clip
+        self._settings = settings
+        self._backend = backend
+        self._shape = shape
+        self._share = share
+        self._lane: Any = None
+        self._round = 0
+
+    def start(self) -> None:
+        """Start the actors and wait for them."""
+        from actors.lane import Lane, LaneState
+        from actors.placement import LanePlan
+
+        count, decoders, encoders = self._shape
+        info = probe(self._clip, self._settings).video
+        each, machine = -(-count // decoders), cores()
+        plan = LanePlan(
+            lane_id=f"bench-{self.name}",
+            backend=self._backend,
+            cores=machine * self._share,  # type: ignore[arg-type]  # a plan of its own would hold whole ones
+            gpus=self._share if self._backend == "cuda" else 0,  # type: ignore[arg-type]  # as above
+            streams=count,
+            threads=thread_budget(machine, count),
+            pool_bytes=each * self._settings.quota_frames(info.average_rate) * slot_stride_bytes(info),
+            pool_slots=each * self._settings.quota_frames(Fraction(self._settings.input.max_fps)),
+            decoders=decoders,
+            encoders=encoders,
+            discard=self.name != "encoder",
+        )
+        self._lane = Lane(plan, self._settings)
+        while self._lane.state is not LaneState.READY:
+            self._advance()
+            time.sleep(0.05)
+
+    def run(self, idle_bytes: int) -> tuple[float, dict[str, Any]]:
+        """Send the clip through once per stream."""
+        from actors.messages import SegmentJob
+
+        lane, count = self._lane, self._shape[0]
+        self._round += 1
+        progress = Progress(count)
+        before = dict(lane.facts())
+        with tempfile.TemporaryDirectory(prefix="dualface-lane-") as folder:
+            for number in range(count):
+                outputs = plan_outputs([self._clip], Path(folder) / str(number), "side_by_side", "mp4")[0]
+                lane.assign(SegmentJob(f"{self._round}-{number}", 0, self._clip, outputs, ""))
+            with Busy(_ACTORS, idle_bytes) as busy:
+                self._watch(progress, until_all=False)
+            facts = {**busy.facts, **self._inference(before), **self._latency()}
+            self._watch(progress, until_all=True)
+        for key in list(lane.jobs):
+            lane.finished(key)
+        return progress.rate(), facts
+
+    def close(self) -> None:
+        """End the actors."""
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            lane.close()
+
+    def _watch(self, progress: Progress, *, until_all: bool) -> None:
+        """Mark progress until the first stream, or every stream, has ended."""
+        lane, count = self._lane, self._shape[0]
+        while True:
+            self._advance()
+            now_s = time.monotonic()
+            states = list(lane.streams.values())
+            for status in states:
+                progress.mark(int(status.stream_id.split("-")[1]), now_s, status.frames_done)
+            failed = [status.error for status in states if status.error is not None]
+            if failed:
+                raise ActorError(f"a stream failed: {failed[0]}", where=self.name)
+            ended = sum(status.state.final for status in states)
+            if ended and (ended == count or not until_all):
+                return
+            time.sleep(0.02)
+
+    def _inference(self, before: dict[str, Any]) -> dict[str, Any]:
+        """What the inference actor did in this run."""
+        facts = self._lane.facts()
+        done = {name: facts.get(f"inference.{name}", 0) - before.get(f"inference.{name}", 0) for name in _COUNTED}
+        return {
+            "examined": done["frames_examined"],
+            "embedded": done["faces_embedded"],
+            "mean_batch": round(done["frames_examined"] / max(1, done["batches"]), 1),
+            "detect_us": round(1e6 * done["detect_s"] / max(1, done["frames_examined"]), 1),
+        }
+
+    def _latency(self) -> dict[str, str]:
+        """p50/p95/p99 of every stage in milliseconds, of the encoder process that is slowest in it."""
+        import ray
+
+        found: dict[str, tuple[float, ...]] = {}
+        for summary in ray.get(self._lane.latency()):
+            for stage, one in summary.items():
+                values = tuple(1e3 * one[name] for name in ("p50", "p95", "p99"))
+                found[stage] = max(found.get(stage, (0.0, 0.0, 0.0)), values, key=lambda three: three[1])
+        return {f"{stage}_ms": "/".join(f"{value:.0f}" for value in values) for stage, values in found.items()}
+
+    def _advance(self) -> None:
+        self._lane.advance()
+        if self._lane.failure is not None:
+            raise DualfaceError(str(self._lane.failure), where="lane")
+
+
+_COUNTED = ("frames_examined", "faces_embedded", "batches", "detect_s")
 
 
 def run_lane_bench(
@@ -153,10 +211,13 @@ def run_lane_bench(
     *,
     backend: str = "cuda",
     streams: Sequence[int] = (1, 4, 8, 16),
-    processes: Sequence[tuple[int, int]] = ((1, 1), (2, 2)),
-    modes: Sequence[str] = ("adaptive", "every_frame", "encoder"),
+    processes: Sequence[tuple[int, int]] = ((1, 1), (2, 2), (4, 4)),
+    modes: Sequence[str] = MODES,
     repeats: int = 3,
+    sets: Sequence[str] = (),
+    fresh: bool = False,
     say: Say = lambda line: None,
+    found: Callable[[Sequence[LaneRow]], None] = lambda rows: None,
 ) -> list[LaneRow]:
     """Measure one card with one clip, opened once per stream.
 
@@ -164,151 +225,101 @@ def run_lane_bench(
         clip: long enough that all streams run together for some seconds.
         backend: ``cuda`` or ``cpu``.
         streams: numbers of streams.
-        processes: decoder and encoder processes of the lane.
-        modes: of ``adaptive``, ``every_frame``, ``encoder``.
-        repeats: of every measurement; the median counts.
+        processes: decoder and encoder processes of the lane; no more of them are started than there are streams.
+        modes: of ``MODES``.
+        repeats: rounds; each measures everything once, the medians count.
+        sets: settings as ``key=value``.
+        fresh: start everything anew for every run, one thing at a time.
         say: gets a line per measurement.
+        found: gets everything so far after every number of streams and processes.
     """
     import ray
 
     from dualface_ray.api import connect
 
-    connect(resolve())
+    connect(resolve(sets=sets))
     rows: list[LaneRow] = []
-    for count in streams:
-        for decoders, encoders in processes:
-            if decoders > count:
-                continue
-            shape: dict[str, Any] = {
-                "backend": backend,
-                "streams": count,
-                "decoders": decoders,
-                "encoders": min(encoders, count),
-            }
-            alone, rates = [], {mode: list[float]() for mode in modes}
-            facts: dict[str, dict[str, Any]] = {mode: {} for mode in modes}
-            for _ in range(repeats):
-                alone.append(_alone(clip, backend, count, decoders))
-                for mode in modes:
-                    rate, found = _lane(clip, mode, shape)
-                    rates[mode].append(rate)
-                    facts[mode] = found
-            rows.append(LaneRow("decode + copy alone", count, decoders, 0, tuple(alone)))
-            say(rows[-1].text())
-            for mode in modes:
-                ratio = statistics.median(rates[mode]) / rows[-1 - modes.index(mode)].median
-                rows.append(LaneRow(mode, count, decoders, shape["encoders"], tuple(rates[mode]), ratio, facts[mode]))
-                say(rows[-1].text())
-    ray.shutdown()
+    try:
+        for count in streams:
+            shapes = dict.fromkeys((count, min(d, count), min(e, count)) for d, e in processes)
+            for shape in shapes:
+                runners = _runners(clip, backend, shape, modes, sets, fresh=fresh)
+                rows += _rows(shape, _rounds(runners, repeats, fresh=fresh))
+                for row in rows[-len(runners) :]:
+                    say(row.text())
+                found(rows)
+    finally:
+        ray.shutdown()
     return rows
 
 
-def _alone(clip: Path, backend: str, streams: int, decoders: int) -> float:
-    import ray
-
-    shares = [streams // decoders + (number < streams % decoders) for number in range(decoders)]
-    settings = resolve(backend=backend)
-    gpus = 1 / decoders if backend == "cuda" else 0
-    actors = [
-        ray.remote(DecodeAlone).options(num_cpus=0, num_gpus=gpus).remote(backend, settings, str(clip), share)
-        for share in shares
+def _runners(
+    clip: Path, backend: str, shape: tuple[int, int, int], modes: Sequence[str], sets: Sequence[str], *, fresh: bool
+) -> list[Runner]:
+    share = 1.0 if fresh else int(10_000 / (1 + len(modes))) / 10_000
+    gpu = share if backend == "cuda" else 0.0
+    runners: list[Runner] = [
+        AloneRunner(clip, resolve(sets=sets, backend=backend), backend, shape[0], shape[1], gpu),
     ]
-    progress = Progress(streams)
-    try:
-        shares_marks = ray.get([actor.run.remote() for actor in actors])
-        for stream, marks in enumerate(marks for found in shares_marks for marks in found):
-            for now_s, frames in marks:
-                progress.mark(stream, now_s, frames)
-    finally:
-        for actor in actors:
-            ray.wait([actor.close.remote()], timeout=10)
-            ray.kill(actor)
-    return progress.rate()
+    for mode in modes:
+        settings = resolve(sets=sets, backend=backend, every_frame=mode == "every_frame")
+        runners.append(LaneRunner(clip, mode, settings, backend, shape, share))
+    return runners
 
 
-def _lane(clip: Path, mode: str, shape: dict[str, Any]) -> tuple[float, dict[str, Any]]:
-    """A real lane on real actors; returns its rate and facts about it."""
-    from actors.lane import Lane, LaneState
-    from actors.messages import SegmentJob
-    from actors.placement import LanePlan
-
-    settings = resolve(backend=shape["backend"], every_frame=mode == "every_frame")
-    info = probe(clip, settings).video
-    count, decoders = int(shape["streams"]), int(shape["decoders"])
-    each = -(-count // decoders)
-    machine = cores()
-    plan = LanePlan(
-        lane_id="bench",
-        backend=str(shape["backend"]),
-        cores=machine,
-        gpus=1 if shape["backend"] == "cuda" else 0,
-        streams=count,
-        threads=thread_budget(machine, count),
-        pool_bytes=each * settings.quota_frames(info.average_rate) * slot_stride_bytes(info),
-        pool_slots=each * settings.quota_frames(Fraction(settings.input.max_fps)),
-        decoders=decoders,
-        encoders=int(shape["encoders"]),
-        discard=mode != "encoder",
-    )
-    progress = Progress(count)
-    with tempfile.TemporaryDirectory(prefix="dualface-lane-") as folder:
-        lane = Lane(plan, settings)
-        try:
-            while lane.state is not LaneState.READY:
-                _advance(lane)
-                time.sleep(0.05)
-            for number in range(count):
-                outputs = plan_outputs([clip], Path(folder) / str(number), "side_by_side", "mp4")[0]
-                lane.assign(SegmentJob(str(number), 0, clip, outputs, ""))
-            facts: dict[str, Any] = {}
-            while not any(status.state.final for status in lane.streams.values()):
-                _advance(lane)
-                now_s = time.monotonic()
-                for status in lane.streams.values():
-                    progress.mark(int(status.stream_id), now_s, status.frames_done)
-                facts = lane.facts() or facts
-                time.sleep(0.02)
-            failed = [status.error for status in lane.streams.values() if status.error is not None]
-            if failed:
-                raise ActorError(f"a stream failed: {failed[0]}", where=mode)
-        finally:
-            lane.close()
-    return progress.rate(), facts
+def _rounds(runners: Sequence[Runner], repeats: int, *, fresh: bool) -> dict[str, list[tuple[float, dict[str, Any]]]]:
+    """Rates and facts by runner, a round after the other."""
+    found: dict[str, list[tuple[float, dict[str, Any]]]] = {runner.name: [] for runner in runners}
+    with contextlib.ExitStack() as stack:
+        for number in range(repeats):
+            for runner in runners:
+                if number == 0 or fresh:
+                    idle = _card_bytes()
+                    stack.callback(runner.close)
+                    runner.start()
+                elif number == 1:
+                    idle = 0  # the others are there now: only the first round tells what one of them takes
+                rate, facts = runner.run(idle)
+                if not idle:
+                    facts.pop("vram_mib", None)
+                found[runner.name].append((rate, facts))
+                if fresh:
+                    runner.close()
+    return found
 
 
-def _advance(lane: Any) -> None:
-    lane.advance()
-    if lane.failure is not None:
-        raise DualfaceError(str(lane.failure), where="lane")
+def _rows(shape: tuple[int, int, int], found: dict[str, list[tuple[float, dict[str, Any]]]]) -> Iterator[LaneRow]:
+    alone = [rate for rate, _ in found[AloneRunner.name]]
+    for name, runs in found.items():
+        rates = tuple(rate for rate, _ in runs)
+        facts = _medians([facts for _, facts in runs])
+        if name == AloneRunner.name:
+            yield LaneRow(name, *shape[:2], 0, rates, facts=facts)
+            continue
+        ratios = tuple(round(rate / other, 4) for rate, other in zip(rates, alone, strict=True))
+        ratio = statistics.median(rates) / statistics.median(alone)
+        yield LaneRow(name, *shape, rates, ratio, ratios, facts)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m dualface_ray.bench.lane CLIP [--streams 1,16] [--processes 1+1,2+2] [--modes ...] [--json FILE]``."""
-    import argparse
-
-    parser = argparse.ArgumentParser(description=run_lane_bench.__doc__)
-    parser.add_argument("clip", type=Path)
-    parser.add_argument("--backend", default="cuda")
-    parser.add_argument("--streams", default="1,4,8,16")
-    parser.add_argument("--processes", default="1+1,2+2")
-    parser.add_argument("--modes", default="adaptive,every_frame,encoder")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path, default=None)
-    given = parser.parse_args(arguments)
-    pairs = [tuple(int(part) for part in text.split("+")) for text in given.processes.split(",")]
-    rows = run_lane_bench(
-        given.clip,
-        backend=given.backend,
-        streams=[int(part) for part in given.streams.split(",")],
-        processes=[(pair[0], pair[1]) for pair in pairs],
-        modes=given.modes.split(","),
-        repeats=given.repeats,
-        say=lambda line: print(line, flush=True),  # noqa: T201 - a program's own output
-    )
-    if given.json is not None:
-        given.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
-    return 0
+def _medians(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of every fact over the runs that have it; texts with slashes number by number."""
+    names = dict.fromkeys(name for facts in runs for name in facts)
+    result: dict[str, Any] = {}
+    for name in names:
+        values = [facts[name] for facts in runs if name in facts]
+        if isinstance(values[0], str):
+            columns = zip(*(map(float, value.split("/")) for value in values), strict=True)
+            result[name] = "/".join(f"{statistics.median(column):.0f}" for column in columns)
+        else:
+            result[name] = round(statistics.median(values), 3)
+    return result
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def _card_bytes() -> int:
+    """Memory in use on the card; 0 where nobody tells."""
+    meter = GpuMeter.open()
+    if meter is None:
+        return 0
+    reading = meter.read()
+    meter.close()
+    return 0 if reading is None else reading.memory_bytes

@@ -212,7 +212,7 @@ def inspect_command(
 def probe(
     name: Annotated[
         str,
-        typer.Argument(metavar="[NAME]", help="Profile to hold it against; default: the card's.", show_default=False),
+        typer.Argument(metavar="NAME", help="Profile to hold it against; default: the card's.", show_default=False),
     ] = "",
     verify: Annotated[bool, typer.Option("--verify", help="Compare with the profile, figure by figure.")] = False,
     output: Annotated[
@@ -383,41 +383,41 @@ def bench_lane(
     ] = "adaptive,every_frame,encoder",
     repeats: Annotated[int, typer.Option("--repeats", metavar="N", help="Of each; the median counts.")] = 3,
     backend: Annotated[str, typer.Option("--backend", metavar="NAME", help="cuda or cpu.")] = "cuda",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start everything anew for every run.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="All figures as JSON.")] = None,
+    sets: _Sets = None,
     as_json: _Json = False,
 ) -> None:
     """Compare whole lanes with decoding alone, for several numbers of streams and processes."""
+    from dualface_ray.cli.bench import LaneRequest
     from dualface_ray.cli.bench import bench_lane as measure
 
-    _finish(
-        guarded(
-            lambda: measure(
-                clip,
-                streams=streams,
-                processes=processes,
-                modes=modes,
-                repeats=repeats,
-                backend=backend,
-                as_json=as_json,
-            ),
-            as_json=as_json,
-        )
-    )
+    request = LaneRequest(clip, streams, processes, modes, repeats, backend, tuple(sets or ()), fresh, output)
+    _finish(guarded(lambda: measure(request, as_json=as_json), as_json=as_json))
 
 
 @bench_app.command("batching")
-def bench_batching(as_json: _Json = False) -> None:
+def bench_batching(
+    clip: Annotated[Path | None, typer.Option("--clip", help="A video whose frames are the pictures.")] = None,
+    rounds: Annotated[int, typer.Option("--rounds", metavar="N", help="Of everything; the medians count.")] = 3,
+    build: Annotated[bool, typer.Option("--build/--no-build", help="Build engines that are missing.")] = True,
+    as_json: _Json = False,
+) -> None:
     """On a GPU: one central batch against a context per stream."""
     from dualface_ray.cli.bench import bench_batching as measure
 
-    _finish(guarded(lambda: measure(as_json=as_json), as_json=as_json))
+    _finish(guarded(lambda: measure(clip=clip, rounds=rounds, build=build, as_json=as_json), as_json=as_json))
 
 
 @bench_app.command("compose")
-def bench_compose(as_json: _Json = False) -> None:
+def bench_compose(
+    rounds: Annotated[int, typer.Option("--rounds", metavar="N", help="Of everything; the medians count.")] = 3,
+    as_json: _Json = False,
+) -> None:
     """On a GPU: composition on the card against composition on the CPU."""
     from dualface_ray.cli.bench import bench_compose as measure
 
-    _finish(guarded(lambda: measure(as_json=as_json), as_json=as_json))
+    _finish(guarded(lambda: measure(rounds=rounds, as_json=as_json), as_json=as_json))
 
 
 def _finish(code: int) -> None:

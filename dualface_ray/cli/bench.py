@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from dualface_ray.cli.text import shown
 from dualface_ray.errors import RequestError
 from dualface_ray.settings import resolve
+
+if TYPE_CHECKING:
+    from dualface_ray.bench import LaneRow
 
 
 def bench_cpu(*, seconds: int, pairs: int, deface_seconds: int, memory: bool, as_json: bool = False) -> int:
@@ -117,9 +121,22 @@ def _say(line: str) -> None:
     sys.stderr.flush()
 
 
-def bench_lane(
-    clip: Path, *, streams: str, processes: str, modes: str, repeats: int, backend: str, as_json: bool = False
-) -> int:
+@dataclasses.dataclass(frozen=True, slots=True)
+class LaneRequest:
+    """Which lanes to measure, and how."""
+
+    clip: Path
+    streams: str = "1,4,8,16"
+    processes: str = "1+1,2+2,4+4"
+    modes: str = "adaptive,every_frame,encoder"
+    repeats: int = 3
+    backend: str = "cuda"
+    sets: tuple[str, ...] = ()
+    fresh: bool = False
+    output: Path | None = None
+
+
+def bench_lane(request: LaneRequest, *, as_json: bool = False) -> int:
     """Measure whole lanes against decoding alone and print a line each; returns 0.
 
     Raises:
@@ -127,61 +144,76 @@ def bench_lane(
         DualfaceError: the device or a model is missing, or a run failed.
     """
     try:
-        counts = [int(part) for part in streams.split(",")]
-        pairs = [(int(d), int(e)) for d, e in (part.split("+") for part in processes.split(","))]
+        counts = [int(part) for part in request.streams.split(",")]
+        pairs = [(int(d), int(e)) for d, e in (part.split("+") for part in request.processes.split(","))]
     except ValueError:
         counts, pairs = [], []
     known = {"adaptive", "every_frame", "encoder"}
-    if not counts or min(counts) < 1 or not pairs or min(min(pair) for pair in pairs) < 1 or repeats < 1:
+    modes = [mode for mode in request.modes.split(",") if mode]
+    if not counts or min(counts) < 1 or not pairs or min(min(pair) for pair in pairs) < 1 or request.repeats < 1:
         raise RequestError(
-            f"streams={streams}, processes={processes}, repeats={repeats} measure nothing",
+            f"streams={request.streams}, processes={request.processes}, repeats={request.repeats} measure nothing",
             where="bench lane",
             remedy="Write for example --streams 1,16 --processes 1+1,4+4 --repeats 3.",
         )
-    if not set(modes.split(",")) <= known or backend not in ("cpu", "cuda"):
+    if not set(modes) <= known or request.backend not in ("cpu", "cuda"):
         raise RequestError(
-            f"modes={modes}, backend={backend}",
+            f"modes={request.modes}, backend={request.backend}",
             where="bench lane",
             remedy=f"Modes are {', '.join(sorted(known))}; backends cpu and cuda.",
         )
     from dualface_ray.bench import run_lane_bench
 
+    def save(rows: Sequence[LaneRow]) -> None:
+        if request.output is not None:
+            request.output.write_text(_lane_figures(rows) + "\n", encoding="utf-8")
+
     rows = run_lane_bench(
-        clip,
-        backend=backend,
+        request.clip,
+        backend=request.backend,
         streams=counts,
         processes=pairs,
-        modes=modes.split(","),
-        repeats=repeats,
+        modes=modes,
+        repeats=request.repeats,
+        sets=request.sets,
+        fresh=request.fresh,
         say=_say_nothing if as_json else _say,
+        found=save,
     )
     if as_json:
-        sys.stdout.write(json.dumps([dataclasses.asdict(row) for row in rows]) + "\n")
+        sys.stdout.write(_lane_figures(rows) + "\n")
     else:
         sys.stdout.writelines(f"{shown(row.text())}\n" for row in rows)
     return 0
 
 
-def bench_batching(*, as_json: bool = False) -> int:
+def _lane_figures(rows: Sequence[LaneRow]) -> str:
+    return json.dumps([{**dataclasses.asdict(row), "median": row.median} for row in rows])
+
+
+def bench_batching(*, clip: Path | None = None, rounds: int = 3, build: bool = True, as_json: bool = False) -> int:
     """Measure the central batch against per-stream contexts on a GPU and print the table; returns 0.
 
     Raises:
+        RequestError: numbers that measure nothing.
         DeviceError: there is no GPU.
     """
     from dualface_ray.bench import run_batching_bench
 
-    return _table(run_batching_bench(_say_nothing if as_json else _say), as_json=as_json)
+    say = _say_nothing if as_json else _say
+    return _table(run_batching_bench(say, clip=clip, rounds=rounds, build=build), as_json=as_json)
 
 
-def bench_compose(*, as_json: bool = False) -> int:
+def bench_compose(*, rounds: int = 3, as_json: bool = False) -> int:
     """Measure composition on a GPU against the CPU's and print the table; returns 0.
 
     Raises:
+        RequestError: numbers that measure nothing.
         DeviceError: there is no GPU.
     """
     from dualface_ray.bench import run_compose_bench
 
-    return _table(run_compose_bench(_say_nothing if as_json else _say), as_json=as_json)
+    return _table(run_compose_bench(_say_nothing if as_json else _say, rounds=rounds), as_json=as_json)
 
 
 class _Measured(Protocol):
