@@ -16,7 +16,8 @@ import pytest
 import yaml
 from fake_nvidia import ROOT, fake_environment
 
-from dualface_ray.errors import ProfileError
+from dualface_ray.cli.machine import ProbeRequest, chosen_cards
+from dualface_ray.errors import ProfileError, RequestError
 from dualface_ray.hardware import (
     CardFacts,
     CardProbe,
@@ -752,6 +753,17 @@ def test_a_card_without_a_profile_gets_one(tmp_path):
     document = yaml.safe_load(path.read_text())
     assert document["name"] == "geforce-rtx-4060"
     assert read_profile(path).session_cap("580.65.06") == 8
+
+
+def test_several_kinds_of_card():
+    cards = [card("NVIDIA L4"), card("NVIDIA L4", 1), card("Tesla T4", 2)]
+    assert [one.index for one in chosen_cards(cards, ProbeRequest())] == [0, 2], "one of each kind"
+    assert [one.index for one in chosen_cards(cards, ProbeRequest(verify=True, card=2))] == [2]
+    with pytest.raises(RequestError, match=r"several kinds of card: NVIDIA L4, Tesla T4.*--card N"):
+        chosen_cards(cards, ProbeRequest(verify=True))
+    assert chosen_cards([], ProbeRequest(verify=True)) == []
+    with pytest.raises(RequestError, match="Visible are: 0, 1, 2"):
+        chosen_cards(cards, ProbeRequest(card=7))
 
 
 def test_the_cpu_has_a_profile_too(tmp_path):

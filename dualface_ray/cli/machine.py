@@ -99,7 +99,7 @@ def probe_machine(request: ProbeRequest, *, as_json: bool = False) -> int:
 
 def _probe(request: ProbeRequest, base: Profile | None, found: _Found, show: Any) -> None:
     cards = visible(found.driver.cards)
-    for card in _chosen(cards, request):
+    for card in chosen_cards(cards, request):
         profile = base or profile_for(card.name)
         version = found.driver.driver if isinstance(found.driver.driver, str) else ""
         machine_wide = profile is None or profile.encode.cap_scope == "machine"
@@ -122,7 +122,7 @@ def _probe(request: ProbeRequest, base: Profile | None, found: _Found, show: Any
             show([(name, disk_line(found.disks[name]))])
 
 
-def _chosen(cards: Sequence[CardFacts], request: ProbeRequest) -> list[CardFacts]:
+def chosen_cards(cards: Sequence[CardFacts], request: ProbeRequest) -> list[CardFacts]:
     """The first card of each kind, or the one that was asked for.
 
     Raises:

@@ -31,6 +31,7 @@ from dualface_ray.hardware.checks_card import (
     ipc_finding,
     profile_findings,
 )
+from dualface_ray.hardware.compare import Row, compare, compare_cpu, confirmed, session_text
 from dualface_ray.hardware.cores import cores
 from dualface_ray.hardware.facts import (
     CardFacts,
@@ -46,16 +47,7 @@ from dualface_ray.hardware.facts import (
     plain,
 )
 from dualface_ray.hardware.gpus import Gpu, gpus
-from dualface_ray.hardware.measured import (
-    Row,
-    compare,
-    compare_cpu,
-    confirmed,
-    measured_cpu_profile,
-    measured_profile,
-    profile_text,
-    session_text,
-)
+from dualface_ray.hardware.measured import measured_cpu_profile, measured_profile, profile_text
 from dualface_ray.hardware.memory import Space, memory, shared_memory
 from dualface_ray.hardware.meter import GpuMeter, GpuReading
 from dualface_ray.hardware.probing import (

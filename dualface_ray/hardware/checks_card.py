@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dualface_ray.hardware.checks import Finding
+from dualface_ray.hardware.compare import Row
 from dualface_ray.hardware.facts import CardFacts, CardProbe, Maybe, Unknown
-from dualface_ray.hardware.measured import Row
 from dualface_ray.hardware.profiles import Profile
 from dualface_ray.hardware.surroundings import FolderFacts, Surroundings
 
