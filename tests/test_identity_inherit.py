@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dualface_ray.identity.following import begin
 from dualface_ray.identity.motion import Motion
 from dualface_ray.identity.sights import Sight
 from dualface_ray.identity.tracker import Tracker
@@ -28,7 +29,7 @@ def tracker_with(a_x: float, a_speed: float, b_x: float) -> Tracker:
 
 
 def born(tracker: Tracker, x: float, t_s: float, origin: str = "crossing") -> Motion:
-    tracker._begin(sight(x, t_s), origin, before=29)
+    begin(tracker, sight(x, t_s), origin, before=29)
     return tracker.tracks[-1].motion
 
 

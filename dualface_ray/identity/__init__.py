@@ -15,9 +15,10 @@ from dualface_ray.identity.knots import Frame, Knot
 from dualface_ray.identity.motion import Motion, iou
 from dualface_ray.identity.plain import decode, encode
 from dualface_ray.identity.probing import Probe
-from dualface_ray.identity.session import IdentitySession, IdentityState, Progress
+from dualface_ray.identity.session import IdentitySession, Progress
 from dualface_ray.identity.shots import ShotCutter
 from dualface_ray.identity.sights import Sight, Track
+from dualface_ray.identity.state import IdentityState
 from dualface_ray.identity.tracker import Crossing, Tracker
 from dualface_ray.identity.tracks import (
     PERSONS,

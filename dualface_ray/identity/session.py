@@ -1,7 +1,7 @@
 """The identity session of one video: frames and faces in, named boxes out, questions in between.
 
-    push ─► queue ─► take (one frame) ─► examine (closer first?) ─► tracker ─► decide ─► frontier moves
-                         ▲ cut candidates wait for a little future       └─ questions stop the session until answered
+    push ─► queue ─► examiner (frame by frame: closer first?) ─► tracker ─► decide ─► window, show
+                         └─ questions stop the session until answered ─┘
 
 It works frame by frame whatever the messages look like, so a decision never depends on a message's border; it stops
 at a question and goes on, exactly where it stopped, with the answer.
@@ -11,23 +11,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 
 from dualface_ray.errors import ProtocolError
-from dualface_ray.frames import Answer, Ask, Detections, Faces, FrameFlag, StreamInfo
+from dualface_ray.frames import Answer, Ask, Detections, StreamInfo
 from dualface_ray.identity import constants as c
-from dualface_ray.identity.assign import Assignment, assign
 from dualface_ray.identity.cast import Cast
-from dualface_ray.identity.knots import Frame, Knot
+from dualface_ray.identity.examining import Examiner, Look
+from dualface_ray.identity.knots import Knot
 from dualface_ray.identity.naming import decide, replace_owners
-from dualface_ray.identity.probing import Probe, probes_wanted, take_embedding
-from dualface_ray.identity.refine import between, spacing_wanted
+from dualface_ray.identity.probing import probes_wanted, take_embedding
 from dualface_ray.identity.resolve import resolve
 from dualface_ray.identity.shots import ShotCutter
-from dualface_ray.identity.sights import Sight, sights_of
+from dualface_ray.identity.state import IdentityState
 from dualface_ray.identity.tracker import Tracker
-from dualface_ray.identity.tracks import PERSONS, FrameFact, IdentityEvent, TrackedFrame
+from dualface_ray.identity.tracks import FrameFact, IdentityEvent, TrackedFrame
 from dualface_ray.settings import Settings
 
 
@@ -38,54 +36,6 @@ class Progress(Enum):
     """Frames must be shown now: ``window`` holds them, ``show`` lets the session go on."""
     STARVED = "starved"
     """Nothing can be done before more frames, an answer or the end arrives."""
-
-
-@dataclass(slots=True)
-class IdentityState:
-    """Everything a session remembers, as plain data."""
-
-    lookahead: int
-    gap: int
-    """Longest run of frames without an examined one."""
-    tracker: Tracker
-    cutter: ShotCutter
-    queue: list[FrameFact] = field(default_factory=list)
-    """Pushed, not yet taken."""
-    waiting: dict[int, Faces] = field(default_factory=dict)
-    """Faces the tracker has not seen yet, also of frames not yet taken."""
-    frames: list[Frame] = field(default_factory=list)
-    """Taken, not yet shown; ``shot`` is -1 after the frontier."""
-    first_ticks: int = 0
-    next_push: int = -1
-    taken: int = -1
-    """Last frame taken."""
-    frontier: int = -1
-    """Last frame the tracker is done with."""
-    frontier_s: float = 0.0
-    shown: int = -1
-    """Last frame given out."""
-    candidates: list[int] = field(default_factory=list)
-    """Cut candidates not yet judged."""
-    cuts: dict[int, dict[str, float | str]] = field(default_factory=dict)
-    """Confirmed cuts after the frontier and what they were judged by."""
-    asked: list[int] = field(default_factory=list)
-    """Frames after the frontier that have been asked for."""
-    examined: int = 0
-    """Frames examined so far, for the budget."""
-    open_detect: int = -1
-    """Id of the open question for faces, or -1."""
-    open_embed: int = -1
-    probes: list[Probe] = field(default_factory=list)
-    """What the open question for embeddings is about."""
-    deciding: bool = False
-    """Names wait for the answer to that question."""
-    settled: bool = False
-    """What is due has been decided as well as it can be."""
-    next_ask: int = 0
-    asked_faces: int = 0
-    """Embeddings asked for so far."""
-    finished: bool = False
-    last_knots: dict[str, Knot | None] = field(default_factory=lambda: dict.fromkeys(PERSONS))
 
 
 class IdentitySession:
@@ -109,7 +59,6 @@ class IdentitySession:
         cast: Cast | None = None,
     ) -> None:
         self.settings = settings
-        self.tick_s = float(info.time_base)
         if state is None:
             look = max(1, lookahead_frames)
             rate = float(info.average_rate) if info.average_rate > 0 else 30.0
@@ -125,9 +74,8 @@ class IdentitySession:
                 tracker.strangers_seen = cast.strangers
             state = IdentityState(look, gap, tracker, ShotCutter(wait))
         self.state = state
+        self._examiner = Examiner(state, settings, float(info.time_base))
         self._paths: dict[str, list[Knot]] = {}
-        self._trial: tuple[int, list[Sight], Assignment] | None = None
-        """Frame, faces and assignment that ``_closer`` has just tried: what the frame itself needs next."""
 
     @property
     def horizon(self) -> int:
@@ -199,10 +147,12 @@ class IdentitySession:
             s.deciding = False
             self._decide(may_probe=False)
         while True:
-            step = self._examine_next()
+            step = self._examiner.next()
+            if step is Look.SEEN:
+                step = self._decide(may_probe=True) or Look.MOVED
             if isinstance(step, Ask):
                 return step
-            if step:
+            if step is Look.MOVED:
                 continue
             ended = s.finished and not s.queue
             if s.taken - s.shown > s.lookahead or (ended and s.taken > s.shown):
@@ -214,85 +164,7 @@ class IdentitySession:
                 return Progress.DUE
             if not s.queue:
                 return Progress.STARVED
-            self._take(s.queue.pop(0))
-
-    def _take(self, fact: FrameFact) -> None:
-        s = self.state
-        s.taken = fact.frame_index
-        t_s = (fact.pts_ticks - s.first_ticks) * self.tick_s
-        s.frames.append(Frame(fact.frame_index, fact.pts_ticks, t_s, -1))
-        first = not s.cutter.signatures
-        s.cutter.add(fact.frame_index, fact.signature)
-        if fact.flags & FrameFlag.CUT_CANDIDATE and not first:
-            s.candidates.append(fact.frame_index)
-
-    def _examine_next(self) -> Ask | bool:
-        """Examine the next frame whose faces are known (True); False = wait for more frames."""
-        s = self.state
-        ended = s.finished and not s.queue
-        while s.candidates and (ended or s.taken >= s.candidates[0] + s.cutter.wait_frames):
-            frame = s.candidates.pop(0)
-            is_cut, why = s.cutter.is_cut(frame)
-            if is_cut:
-                s.cuts[frame] = why
-        limit = s.candidates[0] - 1 if s.candidates else s.taken
-        target = min((f for f in s.waiting if f <= limit), default=-1)
-        if target < 0:
-            if s.taken - s.frontier >= s.gap or (ended and s.taken > s.frontier):
-                return self._force(limit if limit > s.frontier else s.taken)
-            return False
-        self._trial = None
-        cut = min((f for f in s.cuts if f <= target), default=-1)
-        # The last frame of a shot ends its tracks exactly; within a shot, content decides.
-        wanted = [cut - 1] if cut >= 0 else self._closer(target)
-        wanted = [f for f in wanted if s.frontier < f < target and f not in s.asked and f not in s.waiting]
-        while wanted and not self._affordable(len(wanted), target):
-            wanted = wanted[1::2]
-        if wanted and s.frontier > s.shown - 1 and s.examined:
-            return self._ask_faces(wanted)
-        return self._examine(target, s.waiting.pop(target)) or True
-
-    def _force(self, frame: int) -> Ask | bool:
-        """The longest gap is reached: look at this frame, or go on blind when that was tried or is too dear."""
-        s = self.state
-        near_end = s.finished and frame - s.frontier <= 2 and s.examined > 0
-        if frame not in s.asked and not near_end and (not s.examined or self._affordable(1, frame)):
-            return self._ask_faces([frame])
-        self._close_shots(frame)
-        self._reach(frame)
-        return True
-
-    def _examine(self, frame: int, faces: Faces) -> Ask | None:
-        s = self.state
-        self._close_shots(frame)
-        t_s = self._time(frame)
-        trial, self._trial = self._trial, None
-        if trial is not None and trial[0] == frame and s.tracker.shot_start <= s.tracker.frame:
-            s.tracker.step(frame, t_s, trial[1], self.settings, trial[2])
-        else:
-            s.tracker.step(frame, t_s, sights_of(frame, t_s, faces), self.settings)
-        s.examined += 1
-        self._reach(frame)
-        return self._decide(may_probe=True)
-
-    def _close_shots(self, upto: int) -> None:
-        """Begin every shot that a confirmed cut at or before this frame begins."""
-        s = self.state
-        for cut in sorted(f for f in s.cuts if f <= upto):
-            for frame in s.frames:
-                if frame.shot < 0 and frame.index < cut:
-                    frame.shot = s.tracker.shot
-            s.tracker.cut(cut, s.cuts.pop(cut))
-
-    def _reach(self, frame: int) -> None:
-        s = self.state
-        for f in s.frames:
-            if f.shot < 0 and f.index <= frame:
-                f.shot = s.tracker.shot
-        s.frontier, s.frontier_s = frame, self._time(frame)
-        s.asked = [f for f in s.asked if f > frame]
-        s.waiting = {f: faces for f, faces in s.waiting.items() if f > frame}
-        s.cutter.forget(min([frame, *s.candidates]))
+            self._examiner.take(s.queue.pop(0))
 
     def _decide(self, may_probe: bool) -> Ask | None:
         """Name tracks; tracks that are about to be shown (``settled``) cannot wait for more evidence."""
@@ -312,47 +184,6 @@ class IdentitySession:
                 decide(s.tracker, self.settings, deadline, may_probe=False)
         replace_owners(s.tracker, self.settings)
         return None
-
-    # --- questions -------------------------------------------------------------------------------------------
-    def _closer(self, target: int) -> list[int]:
-        """Frames between the frontier and the target that content makes worth looking at."""
-        s = self.state
-        if target - s.frontier < 2 or self.settings.detect.every_frame:
-            return []
-        if not s.tracker.tracks and not len(s.waiting[target]):
-            return []
-        t_s = self._time(target)
-        faces = sights_of(target, t_s, s.waiting[target])
-        tracks = s.tracker.live()
-        trial = assign(tracks, faces, self.settings.identity.descriptor_scale)
-        self._trial = target, faces, trial
-        spacing, _ = spacing_wanted(tracks, faces, t_s, trial)
-        if spacing == math.inf:
-            return []
-        steady = c.STEADY_SHARE / self.settings.identity.max_detect_hz
-        if spacing < steady and (t_s - s.frontier_s > 1.5 * steady or not self._affordable(c.RESERVE, target)):
-            spacing = steady  # coarse looks first; then, out of what calm times saved, finer ones where they matter
-        return between(s.frontier, target, s.frontier_s, t_s, spacing)
-
-    def _affordable(self, count: int, frame: int) -> bool:
-        """Whether so many more detections keep the average from the first frame on within the budget.
-
-        Only frames up to ``frame`` count: what a message brought beyond it must not matter.
-        """
-        s = self.state
-        known = s.examined + sum(1 for f in s.waiting if f <= frame)
-        return known + count <= self.settings.identity.max_detect_hz * self._time(frame)
-
-    def _ask_faces(self, frames: list[int]) -> Ask:
-        s = self.state
-        s.asked = sorted({*s.asked, *frames})
-        s.open_detect = s.next_ask
-        s.next_ask += 1
-        return Ask(s.open_detect, detect=tuple(frames))
-
-    def _time(self, frame: int) -> float:
-        frames = self.state.frames
-        return frames[frame - frames[0].index].t_s
 
     # --- out -------------------------------------------------------------------------------------------------
     def due(self) -> int:
