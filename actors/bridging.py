@@ -42,7 +42,7 @@ class BridgeSession(ComposingSession):
             raise SeamError("the records of two spans are needed and have vanished", where=str(job.source))
         self._plans = _bridged(before, after, self)
         self.frames_total = len(self._plans)
-        origin = survey.key_pts_ticks[0]
+        origin = survey.first_pts_ticks
         self._outputs = self._files = PieceFiles(job, self.tools, stream, self._before.seam_frame, origin)
 
     def _arrived(self, stream: Stream, facts: Sequence[FrameFact], found: Detections) -> None:

@@ -43,7 +43,7 @@ class SpanSession(DirectedSession):
         survey = self._survey = load_survey(job.outputs, job.fingerprint)
         if survey is None or survey.cast is None:
             raise SeamError("the survey of this video has vanished", where=str(job.source))
-        origin = survey.key_pts_ticks[0]
+        origin = survey.first_pts_ticks
         self._outputs = self._files = PieceFiles(job, self.tools, stream, span.write_frame, origin)
         begin_s = float((span.first_pts_ticks - origin) * info.time_base)
         return Director(self.tools.settings, info, lookahead, cast=Cast.from_dict(survey.cast), begin_s=begin_s)
@@ -87,7 +87,7 @@ class SpanSession(DirectedSession):
         end = span.seam_frame + (span.end_frame - span.seam_frame + 1) // 2
         events = [replace(event, frame_index=event.frame_index + span.first_frame) for event in self.events]
         mine = [event for event in events if begin <= event.frame_index < end]
-        return event_records(mine, self._pts_ticks, survey.key_pts_ticks[0], survey.time_base)
+        return event_records(mine, self._pts_ticks, survey.first_pts_ticks, survey.time_base)
 
 
 def _runs(group: Sequence[DirectedFrame], *edges: int) -> Iterator[Sequence[DirectedFrame]]:

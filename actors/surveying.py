@@ -85,7 +85,8 @@ class SurveySession(StreamSession):
         self.done = True
 
     def _frames(self, stream: Stream) -> list[SurveyedFrame]:
-        tick_s, first = stream.opened.info.time_base, self._facts[0].pts_ticks if self._facts else 0
+        tick_s = stream.opened.info.time_base
+        first = stream.opened.survey.first_pts_ticks if stream.opened.survey else 0
         return [
             SurveyedFrame(f.frame_index, float((f.pts_ticks - first) * tick_s), self._faces[f.frame_index])
             for f in self._facts
@@ -108,6 +109,7 @@ class SurveySession(StreamSession):
             frames=file.frames,
             time_base=stream.opened.info.time_base if stream is not None else Fraction(1),
             rate=file.rate,
+            first_pts_ticks=file.first_pts_ticks,
             key_frames=file.key_frames,
             key_pts_ticks=file.key_pts_ticks,
             pts_sha256=file.pts_sha256,

@@ -13,7 +13,7 @@ from dualface_ray.backends.cpu.decode import CpuDecodeSession
 from dualface_ray.backends.cpu.encode import CpuEncodeSession
 from dualface_ray.backends.pyav import AssembleReport, SegmentWriter, assemble
 from dualface_ray.frames import PixelLayout, StreamInfo
-from dualface_ray.media import DecodedFrame, EncodeSpec, Packet
+from dualface_ray.media import DecodedFrame, DecodeSession, EncodeSpec, Packet
 from dualface_ray.settings import Settings
 
 
@@ -33,9 +33,18 @@ class Decoded:
         return self.slots[index][: self.info.height_px, : self.info.width_px]
 
 
-def decode_all(path: Path, settings: Settings | None = None, *, batch: int = 5, threads: int = 1) -> Decoded:
-    """Every frame of a file in its own slot."""
-    session = CpuDecodeSession(path, "s", settings or Settings(), threads)
+def decode_all(
+    path: Path | None = None,
+    settings: Settings | None = None,
+    *,
+    batch: int = 5,
+    threads: int = 1,
+    session: DecodeSession | None = None,
+) -> Decoded:
+    """Every frame of a file, or of an open session, in its own slot; closes it."""
+    if session is None:
+        assert path is not None
+        session = CpuDecodeSession(path, "s", settings or Settings(), threads)
     try:
         info = session.info
         frames: list[DecodedFrame] = []

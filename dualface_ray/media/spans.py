@@ -91,6 +91,10 @@ class Cuttable(Protocol):
         """Frames per second on average."""
 
     @property
+    def first_pts_ticks(self) -> int:
+        """Time stamp of its first frame, which need not be a key frame (edit lists)."""
+
+    @property
     def key_frames(self) -> Sequence[int]:
         """Positions of key frames in display order, ascending."""
 
@@ -107,6 +111,7 @@ class FileSurvey:
     """Why the video has to be done whole; "" = nothing speaks against cutting it."""
     frames: int = 0
     rate: Fraction = Fraction(25)
+    first_pts_ticks: int = 0
     key_frames: tuple[int, ...] = ()
     """Those that decoding may begin at."""
     key_pts_ticks: tuple[int, ...] = ()
@@ -124,8 +129,7 @@ def sample_keys(survey: Cuttable, time_base: Fraction) -> list[tuple[int, int]]:
     keys = list(zip(survey.key_frames, survey.key_pts_ticks, strict=True))
     if not keys:
         return []
-    begin = keys[0][1]
-    early = [key for key in keys if (key[1] - begin) * time_base < _EARLY_S]
+    early = [key for key in keys if (key[1] - survey.first_pts_ticks) * time_base < _EARLY_S]
     wanted = min(_MOST_SAMPLES, max(_LEAST_SAMPLES, round(survey.frames / survey.rate / _SAMPLE_EVERY_S)))
     return sorted({*_spread(early, wanted // 4), *_spread(keys, wanted - wanted // 4)})
 
@@ -153,20 +157,18 @@ def plan_spans(survey: Cuttable, pieces: int, overlap_s: float) -> tuple[Span, .
     overlap = max(1, math.ceil(Fraction(overlap_s).limit_denominator(1000) * survey.rate))
     keys = list(zip(survey.key_frames, survey.key_pts_ticks, strict=True))
     for count in range(min(pieces, survey.frames // (_LEAST_OVERLAPS * overlap)), 1, -1):
-        starts = _starts(keys, survey.frames, count, _LEAST_OVERLAPS * overlap)
-        if starts:
+        starts = [(0, survey.first_pts_ticks), *_cuts(keys, survey.frames, count)]
+        edges = [*(frame for frame, _ in starts), survey.frames]
+        if all(end - begin >= _LEAST_OVERLAPS * overlap for begin, end in pairwise(edges)):
             return _spans(starts, survey.frames, overlap)
     return ()
 
 
-def _starts(keys: Sequence[tuple[int, int]], frames: int, count: int, least: int) -> list[tuple[int, int]]:
-    """The key frames nearest to even cuts; empty when two of them, or one and an end, are less than ``least`` apart."""
-    if not keys or keys[0][0] != 0:
-        return []
-    inner = [min(keys, key=lambda key: abs(key[0] * count - number * frames)) for number in range(1, count)]
-    starts = [keys[0], *inner]
-    edges = [*(frame for frame, _ in starts), frames]
-    return starts if all(b - a >= least for a, b in pairwise(edges)) else []
+def _cuts(keys: Sequence[tuple[int, int]], frames: int, count: int) -> list[tuple[int, int]]:
+    """The key frames nearest to even cuts."""
+    return (
+        [min(keys, key=lambda key: abs(key[0] * count - number * frames)) for number in range(1, count)] if keys else []
+    )
 
 
 def _spans(starts: Sequence[tuple[int, int]], frames: int, overlap: int) -> tuple[Span, ...]:

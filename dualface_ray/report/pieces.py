@@ -71,8 +71,10 @@ class Survey(_Piece):
     time_base: Fraction = Fraction(1)
     rate: Fraction = Fraction(25)
     """Frames per second on average, from first and last time stamp."""
+    first_pts_ticks: int = 0
+    """Of the first frame."""
     key_frames: tuple[int, ...] = ()
-    """Positions in display order; the first one is 0. Decoding may begin at any of them."""
+    """Positions in display order; decoding may begin at any of them."""
     key_pts_ticks: tuple[int, ...] = ()
     pts_sha256: str = ""
     """Of all time stamps in display order (``pts_digest``)."""

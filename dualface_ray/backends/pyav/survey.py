@@ -99,10 +99,9 @@ def _examine(demuxer: Demuxer, found: MediaProbe, settings: Settings, tick: Call
     # A frame decoded before a key frame but shown after it would be missing from a span that begins there.
     highest = np.maximum.accumulate(np.array(packets.pts, np.int64))
     keys = [k for k in packets.keys if k == 0 or highest[k - 1] < packets.pts[k]]
-    keys = sorted((k for k in keys if position[k] > 0 or k == 0), key=lambda k: int(position[k]))
-    if len(keys) < 2 or position[keys[0]] != 0:
+    if not any(position[k] for k in keys):
         return FileSurvey("it has no key frames to cut it at")
-    for key in keys[1 :: max(1, -(-(len(keys) - 1) // _SEEKS))]:
+    for key in keys[:: max(1, -(-len(keys) // _SEEKS))]:
         tick()
         if not _is_found_again(demuxer, packets, key):
             return FileSurvey("its container does not lead back to a key frame exactly")
@@ -110,6 +109,7 @@ def _examine(demuxer: Demuxer, found: MediaProbe, settings: Settings, tick: Call
     return FileSurvey(
         frames=len(shown),
         rate=(len(shown) - 1) / span_s,
+        first_pts_ticks=int(shown[0]),
         key_frames=tuple(int(position[k]) for k in keys),
         key_pts_ticks=tuple(packets.pts[k] for k in keys),
         pts_sha256=pts_digest(shown),  # type: ignore[arg-type]
