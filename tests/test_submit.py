@@ -113,8 +113,30 @@ def test_relative_paths_are_refused(text, monkeypatch, capfd):
 def test_an_order_has_inputs_and_fits_a_shell():
     with pytest.raises(RequestError, match="no input"):
         Order((), "/out")
-    with pytest.raises(RequestError, match=r"more than 100000 bytes.*pattern in quotes"):
-        Order(tuple(f"/data/in/a-rather-long-name-{i}.mp4" for i in range(3000)), "/out").entrypoint()
+    many = Order(tuple(f"/data/in/a rather long name {i}.mp4" for i in range(3000)), "/out")
+    assert many.entrypoint() == "python -m dualface_ray run --list dualface-inputs.txt -o /out"
+    assert many.files()["dualface-inputs.txt"].decode().splitlines() == list(many.inputs)
+    assert Order(many.inputs[:1000], "/out").files() == {}
+    with pytest.raises(RequestError, match="cannot stand in one"):
+        Order((*many.inputs, "/data/a\nb.mp4"), "/out").files()
+
+
+def test_a_list_of_inputs_travels(cluster, tmp_path, capfd):
+    (tmp_path / "inputs.txt").write_text("# of today\n/data/in/a.mp4\n\ns3://bucket/b.mp4\n")
+    argv = ["submit", "--list", str(tmp_path / "inputs.txt"), "-o", "/out", "--quiet", "--id", "mine"]
+    assert execute(argv) == 0
+    assert (
+        cluster.jobs["mine"].entrypoint == "python -m dualface_ray run /data/in/a.mp4 s3://bucket/b.mp4 -o /out --quiet"
+    )
+    (tmp_path / "inputs.txt").write_text("".join(f"/data/in/a-rather-long-name-{i}.mp4\n" for i in range(3000)))
+    assert execute([*argv[:-1], "many"]) == 0
+    job = cluster.jobs["many"]
+    assert job.entrypoint == "python -m dualface_ray run --list dualface-inputs.txt -o /out --quiet"
+    assert job.runtime_env["working_dir"].endswith(".zip")
+    pack(None, tmp_path / "t.zip", extra={"dualface-inputs.txt": b"/a.mp4\n"})
+    with zipfile.ZipFile(tmp_path / "t.zip") as archive:
+        assert archive.read("dualface-inputs.txt") == b"/a.mp4\n"
+    capfd.readouterr()
 
 
 def test_ids():

@@ -64,8 +64,14 @@ def _root(
 
 @app.command()
 def run(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Video files.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="INPUT", help="Videos, folders, quoted patterns, addresses.", show_default=False),
+    ] = None,
+    list_file: Annotated[
+        Path | None, typer.Option("--list", metavar="FILE", help="A file with one INPUT a line.")
+    ] = None,
     config: _Config = None,
     sets: _Sets = None,
     layout: _LayoutOption = None,
@@ -76,6 +82,9 @@ def run(
 ) -> None:
     """Make the split-screen video of each INPUT.
 
+    An INPUT is a file, a folder (all videos in it), a pattern ('talks/**/*.mp4') or an address
+    (s3://bucket/talks/*.mp4, gs://..., https://host/talk.mp4).
+
     Exit code 0: every video is done, or was done before.
 
     Exit code 1: some videos failed; the others are complete.
@@ -85,8 +94,9 @@ def run(
     from dualface_ray.cli.run import Request, run_request
 
     request = Request(
-        inputs=tuple(inputs),
+        inputs=tuple(inputs or ()),
         output=output,
+        list_file=list_file,
         config=config,
         sets=tuple(sets or ()),
         layout=layout.value if layout else None,
@@ -102,7 +112,7 @@ def submit(
         list[str] | None, typer.Argument(metavar="INPUT", help="As for run, as the cluster's machines know them.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results, likewise.")
+        str | None, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results, likewise.")
     ] = None,
     config: _Config = None,
     sets: _Sets = None,
@@ -112,6 +122,9 @@ def submit(
     quiet: _Quiet = False,
     address: Annotated[
         str | None, typer.Option("--address", metavar="URL", help="The dashboard; default: http://127.0.0.1:8265.")
+    ] = None,
+    list_file: Annotated[
+        Path | None, typer.Option("--list", metavar="FILE", help="A file here with one INPUT a line.")
     ] = None,
     no_follow: Annotated[bool, typer.Option("--no-follow", help="Only send it; do not show its log.")] = False,
     working_dir: Annotated[
@@ -132,11 +145,11 @@ def submit(
     from dualface_ray.cli.submit import SubmitRequest, run_submit
 
     wanted = None
-    if inputs:
+    if inputs or list_file:
         if output is None:
             raise typer.BadParameter("name the folder of the results", param_hint="'--output' / '-o'")
         wanted = Request(
-            inputs=tuple(inputs),
+            inputs=tuple(inputs or ()),
             output=output,
             config=config,
             sets=tuple(sets or ()),
@@ -149,6 +162,7 @@ def submit(
         stay=not no_follow,
         working_dir=working_dir,
         name=name,
+        list_file=list_file,
         follow=follow,
         stop=stop,
         status=status,

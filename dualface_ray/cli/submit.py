@@ -32,6 +32,7 @@ class SubmitRequest:
     stay: bool = True
     working_dir: Path | None = None
     name: str | None = None
+    list_file: Path | None = None
     follow: str | None = None
     stop: str | None = None
     status: str | None = None
@@ -94,7 +95,12 @@ def run_submit(request: SubmitRequest, *, as_json: bool = False, quiet: bool = F
         return _follow(Submission(request.follow, request.address), speaker)
     if request.run is None:
         raise RequestError("no input was given", remedy="Name at least one video file, folder or pattern.")
-    order = Order(request.run.inputs, str(request.run.output), request.run.settings(), as_json=as_json, quiet=quiet)
+    inputs = request.run.inputs
+    if request.list_file is not None:
+        from dualface_ray.media import read_list
+
+        inputs = (*inputs, *read_list(request.list_file))
+    order = Order(inputs, str(request.run.output), request.run.settings(), as_json=as_json, quiet=quiet)
     job = send(
         order,
         lambda: Cluster(request.address),

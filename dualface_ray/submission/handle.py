@@ -89,13 +89,14 @@ def send(
         RequestError: nothing was submitted.
     """
     own = str(vars(sys.modules[__name__.partition(".")[0]])["__version__"])  # the door, without importing upwards
-    job_id, entrypoint = new_id(name), order.entrypoint()
+    job_id, entrypoint, files = new_id(name), order.entrypoint(), order.files()
     environment: dict[str, Any] = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}}
     with tempfile.TemporaryDirectory(prefix="dualface-submit-") as scratch:
-        if working_dir is not None:
+        if working_dir is not None or files:
             target = Path(scratch) / "working-dir.zip"
-            size_bytes = pack(working_dir, target)
-            say(f"sending {size_bytes / 2**20:.1f} MiB of {working_dir} along")
+            size_bytes = pack(working_dir, target, extra=files)
+            what = working_dir or f"the list of {len(order.inputs)} inputs"
+            say(f"sending {size_bytes / 2**20:.1f} MiB along: {what}")
             environment["working_dir"] = str(target)
         cluster = connect()
         if name is not None and cluster.knows(job_id):

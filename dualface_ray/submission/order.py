@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import shlex
@@ -17,6 +18,7 @@ from dualface_ray.settings import Settings
 MODULE = ("python", "-m", "dualface_ray")
 MAX_COMMAND_BYTES = 100_000
 """Ray hands the command to ``sh -c`` as one argument, and Linux takes none above 131,072 bytes."""
+LIST_NAME = "dualface-inputs.txt"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _PATHS = ("detect.model_path", "identity.embedding_path")
 """Settings that name files: those of the cluster's nodes."""
@@ -46,25 +48,24 @@ class Order:
             if leaves[key]:
                 check_path(str(leaves[key]), where=f"{key}={leaves[key]}")
 
-    def command(self) -> tuple[str, ...]:
-        """The words of the command; settings travel as one ``--set`` for each that is not the default."""
+    def entrypoint(self) -> str:
+        """The command as one line for a shell; settings travel as one ``--set`` for each that is not the default."""
+        line = shlex.join(self._command(self.inputs))
+        return shlex.join(self._command(("--list", LIST_NAME))) if len(os.fsencode(line)) > MAX_COMMAND_BYTES else line
+
+    def files(self) -> dict[str, bytes]:
+        """Files that the command reads where it runs: the inputs, when they are too many for a command."""
+        if "--list" not in shlex.split(self.entrypoint()):
+            return {}
+        broken = next((text for text in self.inputs if len(text.splitlines()) != 1 or text != text.strip()), None)
+        if broken is not None:
+            raise RequestError("so many inputs travel as a list, and this name cannot stand in one", where=repr(broken))
+        return {LIST_NAME: "".join(f"{text}\n" for text in self.inputs).encode(errors="surrogateescape")}
+
+    def _command(self, inputs: tuple[str, ...]) -> tuple[str, ...]:
         sets = [word for text in changed(self.settings) for word in ("--set", text)]
         shown = [*(["--json"] if self.as_json else []), *(["--quiet"] if self.quiet else [])]
-        return (*MODULE, "run", *self.inputs, "-o", self.output, *sets, *shown)
-
-    def entrypoint(self) -> str:
-        """The command as one line for a shell.
-
-        Raises:
-            RequestError: it is longer than a shell takes.
-        """
-        line = shlex.join(self.command())
-        if len(line.encode()) > MAX_COMMAND_BYTES:
-            raise RequestError(
-                f"{len(self.inputs)} inputs make a command of more than {MAX_COMMAND_BYTES} bytes",
-                remedy="Name their folder, or put the pattern in quotes so that the cluster expands it.",
-            )
-        return line
+        return (*MODULE, "run", *inputs, "-o", self.output, *sets, *shown)
 
 
 def check_path(text: str, where: str = "") -> None:

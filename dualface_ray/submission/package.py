@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dualface_ray.errors import RequestError
@@ -17,8 +17,10 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 _REMEDY = "The image has the package: leave --working-dir out, or keep data out of the folder (.gitignore counts)."
 
 
-def pack(folder: Path, target: Path, max_bytes: int = MAX_BYTES) -> int:
-    """Write the folder's files to ``target`` and return its size in bytes.
+def pack(
+    folder: Path | None, target: Path, max_bytes: int = MAX_BYTES, extra: Mapping[str, bytes] | None = None
+) -> int:
+    """Write the folder's files, and ``extra`` ones by name, to ``target`` and return its size in bytes.
 
     In a git working tree those are the files that git knows or would add; elsewhere all but hidden ones. Symbolic links
     are left out: what they point to is not there on the cluster.
@@ -26,28 +28,36 @@ def pack(folder: Path, target: Path, max_bytes: int = MAX_BYTES) -> int:
     Raises:
         RequestError: there is no such folder, it is empty, or its zip is larger than ``max_bytes``.
     """
-    if not folder.is_dir():
+    if folder is not None and not folder.is_dir():
         raise RequestError("no such folder", where=str(folder), remedy="Name a folder with --working-dir.")
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in sorted((extra or {}).items()):
+            _add(archive, name, content)
+        if folder is not None:
+            _add_folder(archive, folder, target, max_bytes)
+    return target.stat().st_size
+
+
+def _add_folder(archive: zipfile.ZipFile, folder: Path, target: Path, max_bytes: int) -> None:
     sizes: dict[str, int] = {}
     # Packed pictures do not shrink and sources do by a factor of four: much more than this is no use trying.
     hopeless = 8 * max_bytes
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in sorted(files_of(folder)):
-            sizes[name] = (folder / name).stat().st_size
-            if sum(sizes.values()) > hopeless:
-                raise _too_large(folder, sizes, max_bytes)
-            info = zipfile.ZipInfo(name, _EPOCH)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = (0o755 if os.access(folder / name, os.X_OK) else 0o644) << 16
-            archive.writestr(info, (folder / name).read_bytes())
-            if target.stat().st_size > max_bytes:
-                raise _too_large(folder, sizes, max_bytes)
+    for name in sorted(files_of(folder)):
+        sizes[name] = (folder / name).stat().st_size
+        if sum(sizes.values()) > hopeless:
+            raise _too_large(folder, sizes, max_bytes)
+        _add(archive, name, (folder / name).read_bytes(), 0o755 if os.access(folder / name, os.X_OK) else 0o644)
+        if target.stat().st_size > max_bytes:
+            raise _too_large(folder, sizes, max_bytes)
     if not sizes:
         raise RequestError("nothing in this folder would travel", where=str(folder), remedy=_REMEDY)
-    size = target.stat().st_size
-    if size > max_bytes:
-        raise _too_large(folder, sizes, max_bytes)
-    return size
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes, mode: int = 0o644) -> None:
+    info = zipfile.ZipInfo(name, _EPOCH)  # always the same date: the same files are the same package
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = mode << 16
+    archive.writestr(info, content)
 
 
 def files_of(folder: Path) -> Iterator[str]:
