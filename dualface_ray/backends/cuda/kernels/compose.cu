@@ -106,40 +106,86 @@ __device__ void make_rows(const ComposeAxis &axis, int cubic, int low, int count
   __syncthreads();
 }
 
+// The sum of one output's taps along a row of samples that lie stride apart, the first of them at the pointer.
+template <typename Sample>
+__device__ __forceinline__ float across_row(const Sample *at, int stride, int decimate, const float *weights, int taps) {
+  float sum = 0.0f;
+  if (decimate == 1) {
+    for (int tap = 0; tap < taps; ++tap, at += stride) sum += weights[tap] * (float)*at;
+    return sum;
+  }
+  for (int tap = 0; tap < taps; ++tap) {
+    float part = 0.0f;
+    for (int k = 0; k < decimate; ++k, at += stride) part += (float)*at;
+    sum += weights[tap] * part;
+  }
+  return sum;
+}
+
+// The same where some of the samples lie beyond the picture: its edge is repeated.
+template <typename Sample>
+__device__ float across_edge(const Sample *row, int from, int size, int stride, int decimate, const float *weights,
+                             int taps) {
+  float sum = 0.0f;
+  for (int tap = 0; tap < taps; ++tap) {
+    float part = 0.0f;
+    for (int k = 0; k < decimate; ++k, ++from) part += (float)row[(long long)clamp_int(from, 0, size - 1) * stride];
+    sum += weights[tap] * part;
+  }
+  return sum;
+}
+
+template <typename Sample>
+__device__ __forceinline__ float across(const Sample *row, int from, const ComposeAxis &axis, int stride,
+                                        const float *weights, int taps) {
+  if (from >= 0 && from + taps * axis.decimate <= axis.size)
+    return across_row(row + (long long)from * stride, stride, axis.decimate, weights, taps);
+  return across_edge(row, from, axis.size, stride, axis.decimate, weights, taps);
+}
+
 // One plane at columns.count x rows.count outputs into out (row length TILE + 1); samples lie stride apart.
+//
+// Threads are numbered in rows of 16 or 32 whatever the width: dividing by it would cost more than the taps.
 __device__ void resample_block(const u8 *plane, long long pitch, int stride, int channel, int wide,
-                               const ComposeAxis &across, const ComposeAxis &down, const Rows *columns, int width,
+                               const ComposeAxis &axis, const ComposeAxis &down, const Rows *columns, int width,
                                const Rows *lines, int height, float *strip, float *out) {
-  for (int i = threadIdx.x; i < width * height; i += blockDim.x) out[i / width * (TILE + 1) + i % width] = 0.0f;
+  int shift = width > TILE / 2 ? 5 : 4, mask = (1 << shift) - 1;
+  for (int i = threadIdx.x; i < height << shift; i += blockDim.x)
+    if ((i & mask) < width) out[(i >> shift) * (TILE + 1) + (i & mask)] = 0.0f;
   int reach_x = columns->taps, reach_y = lines->taps * down.decimate;
   int low = lines->first[0], high = lines->first[height - 1] + reach_y;
   for (int top = low; top < high; top += STRIP) {
     int strip_rows = high - top < STRIP ? high - top : STRIP;
     __syncthreads();
-    for (int i = threadIdx.x; i < strip_rows * width; i += blockDim.x) {
-      int column = i % width;
-      long long base = (long long)clamp_int(top + i / width, 0, down.size - 1) * pitch + channel;
+    for (int i = threadIdx.x; i < strip_rows << shift; i += blockDim.x) {
+      int column = i & mask, row = i >> shift;
+      if (column >= width) continue;
+      long long base = (long long)clamp_int(top + row, 0, down.size - 1) * pitch + channel;
       const float *weights = columns->weights + column * MAX_TAPS;
       int from = columns->first[column];
-      float sum = 0.0f;
-      for (int tap = 0; tap < reach_x; ++tap) {
-        float part = 0.0f;
-        for (int k = 0; k < across.decimate; ++k, ++from)
-          part += wide ? (float)((const u16 *)plane)[base + (long long)clamp_int(from, 0, across.size - 1) * stride]
-                       : (float)plane[base + (long long)clamp_int(from, 0, across.size - 1) * stride];
-        sum += weights[tap] * part;
-      }
-      strip[i / width * (TILE + 1) + column] = sum;
+      strip[row * (TILE + 1) + column] = wide ? across((const u16 *)plane + base, from, axis, stride, weights, reach_x)
+                                              : across(plane + base, from, axis, stride, weights, reach_x);
     }
     __syncthreads();
-    for (int i = threadIdx.x; i < width * height; i += blockDim.x) {
-      int column = i % width, row = i / width;
+    for (int i = threadIdx.x; i < height << shift; i += blockDim.x) {
+      int column = i & mask, row = i >> shift;
+      if (column >= width) continue;
       int from = lines->first[row];
       int begin = from > top ? from : top;
       int end = from + reach_y < top + strip_rows ? from + reach_y : top + strip_rows;
+      if (begin >= end) continue;
+      const float *weights = lines->weights + row * MAX_TAPS, *at = strip + (begin - top) * (TILE + 1) + column;
       float sum = 0.0f;
-      for (int line = begin; line < end; ++line)
-        sum += lines->weights[row * MAX_TAPS + (line - from) / down.decimate] * strip[(line - top) * (TILE + 1) + column];
+      if (down.decimate == 1) {
+        weights += begin - from;
+        for (int line = begin; line < end; ++line, ++weights, at += TILE + 1) sum += *weights * *at;
+      } else {
+        int tap = (begin - from) / down.decimate, turn = (begin - from) % down.decimate;
+        for (int line = begin; line < end; ++line, at += TILE + 1) {
+          sum += weights[tap] * *at;
+          if (++turn == down.decimate) turn = 0, ++tap;
+        }
+      }
       out[row * (TILE + 1) + column] += sum;
     }
   }
