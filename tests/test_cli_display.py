@@ -96,6 +96,18 @@ def test_plain_progress_is_rare():
     assert " left" not in err.getvalue()
 
 
+def test_the_log_of_a_long_job_stays_readable():
+    busy = JobSnapshot(tuple(video(i, frames_done=1, frames_total=9, fps=1.0, eta_s=8.0) for i in range(100)))
+    err, now = io.StringIO(), [0.0]
+    display = PlainDisplay(io.StringIO(), err, clock=lambda: now[0])
+    for tick in range(3600):
+        now[0] = float(tick)
+        display.update(busy)
+    said = err.getvalue().splitlines()
+    assert said.count("dualface: and 92 more running") == 60 + 49, "every ten seconds, after ten minutes every minute"
+    assert len(said) == 100 + (60 + 49) * 10
+
+
 def test_the_table_never_cuts_a_long_path():
     long = "in/" + "very-long-folder-name/" * 12 + "talk.mp4"
     done = video(source=long, outputs=(long + ".out",), state=VideoState.DONE, frames_done=1)

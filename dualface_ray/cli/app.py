@@ -151,6 +151,7 @@ def submit(
         wanted = Request(
             inputs=tuple(inputs or ()),
             output=output,
+            list_file=list_file,
             config=config,
             sets=tuple(sets or ()),
             layout=layout.value if layout else None,
@@ -162,7 +163,6 @@ def submit(
         stay=not no_follow,
         working_dir=working_dir,
         name=name,
-        list_file=list_file,
         follow=follow,
         stop=stop,
         status=status,

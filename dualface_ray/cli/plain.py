@@ -14,6 +14,11 @@ from dualface_ray.cli.totals import totals
 from dualface_ray.report import JobSnapshot, VideoProgress, VideoState
 
 _EVERY_S = 10.0
+_LATER_S = 60.0
+_SETTLED_S = 600.0
+"""After this long a minute between lines is enough: the log of a job of a day stays one that can be read."""
+_MAX_ROWS = 8
+"""More running videos than this are counted: a large cluster has hundreds."""
 _WIDTH = 10_000
 """Wide enough that rich never folds or cuts a line of a log."""
 
@@ -42,7 +47,7 @@ class QuietDisplay:
 
 
 class PlainDisplay:
-    """A line for every change of state and every ten seconds on standard error; the table on standard output."""
+    """A line for every change of state, and every ten seconds (later every minute) how far it is; the table at the end."""
 
     def __init__(self, out: TextIO, err: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._out = out
@@ -51,7 +56,8 @@ class PlainDisplay:
         self._states: dict[int, VideoState] = {}
         self._lanes: tuple[str, ...] = ()
         self._notes = 0
-        self._next_s = clock() + _EVERY_S
+        self._began_s = clock()
+        self._next_s = self._began_s + _EVERY_S
 
     def say_starting(self) -> None:
         """Say nothing: the lanes introduce themselves, and a refused request shall be one line."""
@@ -75,10 +81,13 @@ class PlainDisplay:
                 self._states[video.index] = video.state
                 self.say(_change(video))
         if self._clock() >= self._next_s:
-            self._next_s = self._clock() + _EVERY_S
-            for video in snapshot.videos:
-                if video.state is VideoState.RUNNING:
-                    self.say(_progress(video))
+            settled = self._clock() - self._began_s >= _SETTLED_S
+            self._next_s = self._clock() + (_LATER_S if settled else _EVERY_S)
+            running = [video for video in snapshot.videos if video.state is VideoState.RUNNING]
+            for video in running[:_MAX_ROWS]:
+                self.say(_progress(video))
+            if len(running) > _MAX_ROWS:
+                self.say(f"and {len(running) - _MAX_ROWS} more running")
             if len(snapshot.videos) > 1:
                 sums = totals(snapshot)
                 self.say(f"total: {sums.sentence()}, {sums.fps:.1f} fps, {duration(sums.eta_s)} left")

@@ -32,7 +32,6 @@ class SubmitRequest:
     stay: bool = True
     working_dir: Path | None = None
     name: str | None = None
-    list_file: Path | None = None
     follow: str | None = None
     stop: str | None = None
     status: str | None = None
@@ -96,10 +95,10 @@ def run_submit(request: SubmitRequest, *, as_json: bool = False, quiet: bool = F
     if request.run is None:
         raise RequestError("no input was given", remedy="Name at least one video file, folder or pattern.")
     inputs = request.run.inputs
-    if request.list_file is not None:
+    if request.run.list_file is not None:
         from dualface_ray.media import read_list
 
-        inputs = (*inputs, *read_list(request.list_file))
+        inputs = (*inputs, *read_list(request.run.list_file))
     order = Order(inputs, str(request.run.output), request.run.settings(), as_json=as_json, quiet=quiet)
     job = send(
         order,
