@@ -47,7 +47,7 @@ class QuietDisplay:
 
 
 class PlainDisplay:
-    """A line for every change of state, and every ten seconds (later every minute) how far it is; the table at the end."""
+    """A line for every change of state, and ten seconds (later a minute) how far it is; the table at the end."""
 
     def __init__(self, out: TextIO, err: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._out = out
