@@ -687,6 +687,47 @@ def detector(work: Path) -> None:
     gpu.close()
 
 
+@step(120)
+def overlapping(work: Path) -> None:
+    """Batches of changing size, the next one begun before the end of the last, find what they find alone."""
+    import numpy as np
+
+    from dualface_ray.backends.cuda import detector as room
+    from dualface_ray.detect import FramePixels
+    from dualface_ray.settings import Settings
+
+    gpu = room.CudaDetector(Settings(), progress=say)
+    pairs = [as_slot(picture, 1920, 1080) for picture in photographs()]
+    on_device = [FramePixels(upload(slot), info) for slot, info in pairs]
+    order = np.random.default_rng(1).integers(0, len(on_device), 512)
+    batches, first = [], 0
+    for size in (64, 64, 7, 64, 1, 1, 32, 64, 33, 64, 64, 5, 49):
+        batches.append([on_device[n] for n in order[first : first + size]])
+        first += size
+    alone = [list(gpu.detect(batch)) for batch in batches]
+    for _ in range(5):
+        together, finish = [], gpu.begin(batches[0])
+        for batch in batches[1:]:
+            following = gpu.begin(batch)
+            together.append(finish())
+            finish = following
+        together.append(finish())
+        for found, expected in zip(together, alone):
+            for mine, other in zip(found, expected):
+                need(len(mine) == len(other), f"{len(mine)} faces instead of {len(other)}")
+                for name in ("boxes_px", "landmarks_px", "scores", "descriptors"):
+                    need(np.array_equal(getattr(mine, name), getattr(other, name)), f"the same {name}")
+    many, started = (on_device * 64)[:64], time.perf_counter()
+    finish = gpu.begin(many)
+    for _ in range(39):
+        following = gpu.begin(many)
+        finish()
+        finish = following
+    finish()
+    say(f"batches of 64, one begun ahead: {2560 / (time.perf_counter() - started):.0f} frames/s")
+    gpu.close()
+
+
 @step(240)
 def embedder(work: Path) -> None:
     import numpy as np
