@@ -31,14 +31,18 @@ MIB = 1 << 20
 
 STEPS: dict[str, Callable[[Path], None]] = {}
 SLOW: dict[str, float] = {}
+EXTRA: set[str] = set()
+"""Steps that take minutes: only those that ``--only`` names are run."""
 
 
-def step(limit_s: float = 60.0) -> Callable[[Callable[[Path], None]], Callable[[Path], None]]:
+def step(limit_s: float = 60.0, *, extra: bool = False) -> Callable[[Callable[[Path], None]], Callable[[Path], None]]:
     """Register a step; its name is the function's."""
 
     def register(function: Callable[[Path], None]) -> Callable[[Path], None]:
         STEPS[function.__name__] = function
         SLOW[function.__name__] = limit_s
+        if extra:
+            EXTRA.add(function.__name__)
         return function
 
     return register
@@ -657,10 +661,9 @@ def detector(work: Path) -> None:
     from dualface_ray.detect import FramePixels
     from dualface_ray.settings import Settings
 
-    room.input_shapes = lambda settings: [(384, 640)]  # the portrait engine would cost another build here
     settings = Settings()
     with clock("loading"):
-        gpu = room.CudaDetector(settings, progress=say)
+        gpu = room.CudaDetector(settings, progress=say, orientations=("landscape",))
     cpu = load_detector(settings, 4)
     pairs = [as_slot(p, w, h, wide=k) for p in photographs() for w, h, k in ((1920, 1080, False), (1280, 720, True))]
     on_host = [FramePixels(slot, info) for slot, info in pairs]
@@ -849,9 +852,8 @@ def throughput(work: Path) -> None:
     from dualface_ray.detect import FramePixels
     from dualface_ray.settings import Settings
 
-    room.input_shapes = lambda settings: [(384, 640)]
     path, settings = clip(work, "hd.mp4", frames=240, width=1920, height=1080), Settings()
-    gpu = room.CudaDetector(settings, progress=say)
+    gpu = room.CudaDetector(settings, progress=say, orientations=("landscape",))
 
     def measure(detecting: bool) -> None:
         ready: list[Any] = []
@@ -908,11 +910,9 @@ def lane(work: Path) -> None:
     import av
     import in_process
 
-    from dualface_ray.backends import load_backend
-    from dualface_ray.backends.cuda import detector as room
+    from dualface_ray.backends import DevicePlan, load_backend
     from dualface_ray.settings import Settings
 
-    room.input_shapes = lambda settings: [(384, 640)]
     found = sorted(Path(os.environ["GPU_CHECK_MEDIA"]).rglob("*.mp4"))
     need(found, "pass --media with a folder that holds an .mp4 of people")
     source = work / "excerpt.mp4"
@@ -928,7 +928,7 @@ def lane(work: Path) -> None:
         out.mux(stream.encode(None))
     settings, tracks = Settings(), {}
     for name in ("cpu", "cuda"):
-        backend = load_backend(name)
+        backend = load_backend(name, DevicePlan(orientations=("landscape",)))
         in_process.load_backend = lambda _, chosen=backend: chosen
         folder = work / f"lane-{name}"
         folder.mkdir(exist_ok=True)
@@ -981,6 +981,316 @@ def probe(work: Path) -> None:
         say(line)
 
 
+# --- whole jobs: minutes each, named by --only ------------------------------------------------------------------------
+def card_mib() -> float:
+    """Memory in use on the card, whoever uses it."""
+    from dualface_ray.hardware import GpuMeter
+
+    meter = GpuMeter.open()
+    need(meter is not None, "NVML answers")
+    reading = meter.read()
+    meter.close()
+    return float(reading.memory_bytes / MIB)
+
+
+def looped(path: Path, target: Path, times: int) -> Path:
+    """The packets of a clip without B-frames so many times in a row."""
+    import av
+
+    if target.exists():
+        return target
+    with av.open(str(path)) as given, av.open(str(target), "w") as out:
+        stream = given.streams.video[0]
+        copy = out.add_stream_from_template(stream) if hasattr(out, "add_stream_from_template") else None
+        copy = copy or out.add_stream(template=stream)
+        packets = [p for p in given.demux(stream) if p.size]
+        length = packets[-1].pts + packets[-1].duration - packets[0].pts
+        for turn in range(times):
+            given.seek(0, stream=stream)
+            for packet in given.demux(stream):
+                if packet.size:
+                    packet.pts += turn * length
+                    packet.dts += turn * length
+                    packet.stream = copy
+                    out.mux(packet)
+    return target
+
+
+def links(path: Path, folder: Path, count: int) -> list[Path]:
+    """The same file under many names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = [folder / f"{path.stem}-{number:04d}{path.suffix}" for number in range(count)]
+    for one in made:
+        if not one.exists():
+            os.link(path, one)
+    return made
+
+
+def fresh(folder: Path) -> Path:
+    """An empty folder of this name."""
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+SMALL = {"framing.width_px": 480, "framing.height_px": 272, "encode.quality": 40, "job.overwrite": True}
+
+
+@step(300, extra=True)
+def short_clips(work: Path) -> None:
+    """200 short clips through one lane of a real job: the card's memory stays flat."""
+    from dualface_ray import run
+
+    clips = links(clip(work, "short-30.mp4", frames=30), work / "short", 200)
+    memory, started = [], time.monotonic()
+    with run(clips, fresh(work / "short-out"), backend="cuda", **SMALL) as job:
+        while True:
+            snapshot = job.wait(0.3)
+            done = sum(video.state.final for video in snapshot.videos)
+            if done >= 20 * (len(memory) + 1) and not snapshot.final:
+                memory.append(card_mib())
+            if snapshot.final:
+                break
+    took = time.monotonic() - started
+    failed = [video.error for video in snapshot.videos if video.state.value != "done"]
+    need(not failed, f"{len(failed)} clips failed: {failed[:1]}")
+    say(f"200 clips in {took:.0f} s; MiB after each 20: {' '.join(f'{one:.0f}' for one in memory)}")
+    steady = memory[2:]
+    need(len(steady) >= 3, "there were readings while it ran")
+    say(f"short_clips: 200 clips, {took:.0f} s, memory {min(steady):.0f}..{max(steady):.0f} MiB after the first 60")
+    need(steady[-1] - steady[0] < 64 and max(steady) - min(steady) < 256, "memory stays flat")
+
+
+@step(420, extra=True)
+def soak(work: Path) -> None:
+    """16 streams for minutes: nothing dies, and the rate at the end is that of the beginning."""
+    import statistics
+
+    from dualface_ray import run
+
+    minutes = float(os.environ.get("GPU_CHECK_SOAK_MIN", "3"))
+    source = looped(clip(work, "hd-120.mp4", frames=120, width=1920, height=1080), work / "hd-long.mp4", 15)
+    files = links(source, work / "soak", int(40 + 120 * minutes))
+    rates, mark, began = [], None, 0.0
+    with run(files, fresh(work / "soak-out"), backend="cuda", streams=16, **SMALL) as job:
+        while True:
+            snapshot = job.wait(0.5)
+            frames = sum(video.frames_done for video in snapshot.videos)
+            running = sum(video.state.value == "running" for video in snapshot.videos)
+            now = time.monotonic()
+            if mark is None and frames:
+                mark, began = (now, frames), now
+            elif mark is not None and now - mark[0] >= 10 and not snapshot.final:
+                rates.append((frames - mark[1]) / (now - mark[0]))
+                say(f"{now - began:.0f} s: {rates[-1]:.0f} fps, {running} running, {card_mib():.0f} MiB")
+                mark = (now, frames)
+            if snapshot.final or (began and now - began > minutes * 60):
+                break
+        failed = [video.error for video in snapshot.videos if video.state.value == "failed"]
+        need(not failed, f"{len(failed)} videos failed: {failed[:1]}")
+        need(not snapshot.notes, f"nothing died: {snapshot.notes[:2]}")
+    need(len(rates) >= 6, "a minute at least")
+    first, last = statistics.mean(rates[1:4]), statistics.mean(rates[-4:-1])
+    usual, least = statistics.median(rates), min(rates[1:])
+    say(f"soak: {minutes:g} min, {usual:.0f} fps, first {first:.0f}, last {last:.0f}, least {least:.0f}")
+    need(last > 0.85 * first, "the rate stays")
+
+
+def portraits() -> list[Any]:
+    """The demo's two heads, from the folder where the packages that bring them are missing."""
+    from dualface_ray.demo import faces
+
+    folder = os.environ.get("DUALFACE_FACES", "")
+    if folder:
+        paths = {"astronaut": Path(folder) / "astronaut.png", "grace_hopper": Path(folder) / "grace_hopper.jpg"}
+        faces._packaged = lambda: paths
+    return faces.load_faces()
+
+
+def export_faces(folder: Path) -> int:
+    import shutil
+
+    from dualface_ray.demo import faces
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in faces._packaged().values():
+        shutil.copy(path, folder / path.name)
+        print(folder / path.name)
+    return 0
+
+
+def render_scene(name: str, work: str, seconds: float, seed: int) -> str:
+    from dualface_ray.demo import SCENES, render
+
+    path = Path(work) / f"scene-{name}-{seed}-{seconds:g}.mp4"
+    if not path.exists():
+        partial = path.with_name(f"part-{path.name}")
+        render(
+            SCENES[name], partial, width_px=960, height_px=540, rate=Fraction(25), duration_s=seconds, seed=seed,
+            faces=portraits(), name=name,
+        )  # fmt: skip
+        partial.rename(path)
+    return str(path)
+
+
+def scene_tracks(path: str, backend: str, every_frame: bool, work: str) -> list[dict[str, Any]]:
+    """Faces of every frame as the lane of this backend tells them."""
+    import json
+
+    import in_process
+
+    from dualface_ray.backends import DevicePlan, load_backend
+    from dualface_ray.settings import resolve
+
+    settings = resolve(every_frame=every_frame, **{**SMALL, "encode.preset": "ultrafast"})
+    chosen = load_backend(backend, DevicePlan(orientations=("landscape",)))
+    in_process.load_backend = lambda _: chosen
+    folder = Path(work) / f"out-{backend}-{int(every_frame)}-{Path(path).stem}"
+    folder.mkdir(exist_ok=True)
+    with in_process.InProcessLane(settings, streams=1, pool_bytes=160 * MIB) as services:
+        status = services.run(in_process.job_for(Path(path), folder, settings), 240)
+    if status.error is not None:
+        raise RuntimeError(f"{backend} {Path(path).stem}: {status.error}")
+    lines = next(folder.glob("*.tracks.jsonl")).read_text().splitlines()[1:]
+    return [json.loads(line)["faces"] for line in lines]
+
+
+def swapped(mine: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether somebody carries the other's letter: their box lies on the other person's of the CPU lane."""
+    import numpy as np
+
+    boxes = {(side, p): faces[p]["box"] for side, faces in (("m", mine), ("o", other)) for p in ("A", "B")}
+    if any(box is None for box in boxes.values()):
+        return False
+    centre = {key: np.array([(b[0] + b[2]) / 2, (b[1] + b[3]) / 2]) for key, b in boxes.items()}
+    straight = sum(float(np.linalg.norm(centre["m", p] - centre["o", p])) for p in "AB")
+    crossed = sum(float(np.linalg.norm(centre["m", p] - centre["o", q])) for p, q in ("AB", "BA"))
+    return crossed < straight
+
+
+@step(540, extra=True)
+def scenes(work: Path) -> None:
+    """Every demo scene through both backends, on the grid and on every frame: labels, states, boxes."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    import numpy as np
+
+    from dualface_ray.demo import SCENES
+    from dualface_ray.hardware import cores
+
+    seconds, seed = (float(word) for word in os.environ.get("GPU_CHECK_SCENES", "8 0").split())
+    spawn_context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max(1, cores() - 1), mp_context=spawn_context) as pool, clock("rendering"):
+        names = list(SCENES)
+        paths = list(
+            pool.map(render_scene, names, [str(work)] * len(names), [seconds] * len(names), [int(seed)] * len(names))
+        )
+    whole = True
+    for every_frame in (False, True):
+        found = {}
+        for backend, processes in (("cuda", 4), ("cpu", max(1, cores() - 1))):
+            with ProcessPoolExecutor(processes, mp_context=spawn_context) as pool, clock(f"{backend} {every_frame=}"):
+                count = len(paths)
+                jobs = pool.map(scene_tracks, paths, [backend] * count, [every_frame] * count, [str(work)] * count)
+                found[backend] = dict(zip(names, jobs))
+        apart, states, frames, wrong = [], [], 0, []
+        for name in names:
+            pairs = list(zip(found["cuda"][name], found["cpu"][name], strict=True))
+            frames += len(pairs)
+            bad = sum(swapped(a, b) for a, b in pairs)
+            same = [a[p]["state"] == b[p]["state"] for a, b in pairs for p in ("A", "B")]
+            both = [(a[p]["box"], b[p]["box"]) for a, b in pairs for p in ("A", "B") if a[p]["box"] and b[p]["box"]]
+            distance = [max(abs(x - y) for x, y in zip(*one)) for one in both]
+            states += same
+            apart += distance
+            if bad or np.mean(same) < 0.995:
+                wrong.append(name)
+                worst = max(distance, default=0)
+                alike = float(np.mean(same))
+                say(f"{name}: {bad} of {len(pairs)} frames swapped, states {alike:.4f}, worst box {worst:.1f} px")
+        p50, p95, p99 = np.percentile(apart, (50, 95, 99))
+        say(
+            f"scenes every_frame={every_frame}: {len(names)} scenes, {frames} frames, "
+            f"states equal {np.mean(states):.4f}, "
+            f"boxes p50 {p50:.2f} p95 {p95:.2f} p99 {p99:.2f} max {max(apart):.1f} px, not alike: {', '.join(wrong) or 'none'}"
+        )
+        whole = whole and not wrong and np.mean(states) >= 0.995
+    need(whole, "the same labels everywhere, the same states in 99.5 % of frames")
+
+
+def hold(leave_bytes: int) -> None:
+    """Hold the card's memory but for so much, until the parent closes the pipe (a process of its own)."""
+    import cupy
+
+    free = cupy.cuda.runtime.memGetInfo()[0]
+    address = cupy.cuda.runtime.malloc(max(1, free - leave_bytes))
+    print(f"holding {(free - leave_bytes) / MIB:.0f} MiB", flush=True)
+    sys.stdin.read()
+    cupy.cuda.runtime.free(address)
+
+
+@step(300, extra=True)
+def oom(work: Path) -> None:
+    """Memory that is not there: a typed error with numbers; a lane that runs out goes on with a smaller plan."""
+    from dualface_ray import run
+    from dualface_ray.backends import load_backend
+    from dualface_ray.backends.cuda.vendor import device
+    from dualface_ray.errors import VramBudgetError
+    from dualface_ray.report import read_report
+
+    total = device().total_bytes
+    for wish in (2 * total, int(0.69 * total)):
+        arenas = []
+        try:
+            arenas.append(load_backend("cuda").create_arena(wish, 64))
+            arenas.append(load_backend("cuda").create_arena(wish, 64))
+        except VramBudgetError as error:
+            say("refused:", error)
+        else:
+            raise AssertionError(f"{wish} bytes twice were granted")
+        finally:
+            for arena in arenas:
+                arena.close()
+    source = looped(clip(work, "hd-120.mp4", frames=120, width=1920, height=1080), work / "hd-600.mp4", 5)
+    files = links(source, work / "oom", 8)
+    leave = 9 << 30
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"import gpu_check; gpu_check.hold({leave})"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT / "tests",
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+    )  # fmt: skip
+    try:
+        need(
+            holder.stdout is not None and holder.stdout.readline().startswith("holding"),
+            "another process holds the card",
+        )
+        say(f"the card has {total / MIB:.0f} MiB, {leave / MIB:.0f} are left")
+        started = time.monotonic()
+        out = fresh(work / "oom-out")
+        # ten seconds of look-ahead: eight streams want 8.9 GB of frames alone
+        with run(files, out, backend="cuda", streams=8, lookahead_s=10, **SMALL) as job:
+            snapshot = job.wait(240)
+        for note in snapshot.notes:
+            say("note:", note)
+        states = [video.state.value for video in snapshot.videos]
+        need(
+            states == ["done"] * 8, f"all videos are done: {states} {[v.error for v in snapshot.videos if v.error][:1]}"
+        )
+        reports = [read_report(path) for path in sorted(out.glob("*.report.json"))]
+        degraded = sorted({note for report in reports if report for note in report.degradations})
+        took = time.monotonic() - started
+        told = "; ".join(degraded)
+        say(f"oom: {len(states)} videos done in {took:.0f} s, {len(snapshot.notes)} notes, reports say: {told}")
+        need(snapshot.notes, "the lane ran out and was started again smaller")
+        need(degraded, "the reports say so")
+    finally:
+        holder.kill()
+        holder.wait()
+
+
 # --- the runner ----------------------------------------------------------------------------------------------------
 def run_step(name: str, work: Path) -> int:
     try:
@@ -1025,11 +1335,22 @@ def main() -> int:
     parser.add_argument("--budget-s", type=float, default=540.0)
     parser.add_argument("--only", default="", help="comma-separated steps")
     parser.add_argument("--skip", default="", help="comma-separated steps")
+    parser.add_argument("--soak-min", type=float, default=3.0, help="minutes of the step soak")
+    parser.add_argument("--scene-s", type=float, default=8.0, help="length of each clip of the step scenes")
+    parser.add_argument("--seed", type=int, default=0, help="of the step scenes")
+    parser.add_argument("--faces", default="", help="folder with astronaut.png and grace_hopper.jpg")
+    parser.add_argument("--export-faces", default="", help="write that folder from the packages here, and end")
     parser.add_argument("--step", default="", help=argparse.SUPPRESS)
     parser.add_argument("--work", default="", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step:
         return run_step(arguments.step, Path(arguments.work))
+    if arguments.export_faces:
+        return export_faces(Path(arguments.export_faces))
+    if arguments.faces:
+        os.environ["DUALFACE_FACES"] = str(Path(arguments.faces).resolve())
+    os.environ["GPU_CHECK_SOAK_MIN"] = str(arguments.soak_min)
+    os.environ["GPU_CHECK_SCENES"] = f"{arguments.scene_s} {arguments.seed}"
     if arguments.cache:
         os.environ["DUALFACE_CACHE"] = str(Path(arguments.cache).resolve())
     found = [ROOT / "shared" / "media", ROOT.parent / "shared" / "media"]
@@ -1042,7 +1363,7 @@ def main() -> int:
     unknown = (only | skip) - set(STEPS)
     if unknown:
         parser.error(f"no such steps: {sorted(unknown)}; known: {', '.join(STEPS)}")
-    names = [n for n in STEPS if (not only or n in only) and n not in skip]
+    names = [n for n in STEPS if (n in only if only else n not in EXTRA) and n not in skip]
     deadline = time.monotonic() + arguments.budget_s
     print(f"{len(names)} steps, logs in {work}, media {media}, cache {os.environ.get('DUALFACE_CACHE', 'default')}")
     builders = {name: spawn(name, work) for name in ("engine_build", "embedder_build") if name in names}
@@ -1053,7 +1374,8 @@ def main() -> int:
             print(f"SKIP {name} - no time left")
             continue
         child = builders.pop(name, None) or spawn(name, work)
-        results[name] = settle(name, child, min(SLOW[name], left), work)
+        limit_s = max(SLOW[name], arguments.soak_min * 60 + 180) if name == "soak" else SLOW[name]
+        results[name] = settle(name, child, min(limit_s, left), work)
     for child in builders.values():
         child.kill()
         child.wait()
