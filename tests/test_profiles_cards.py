@@ -40,10 +40,11 @@ def test_every_figure_names_its_source(name):
         # measured is said of what was measured on an H200 alone; the rest is read or estimated
         if figure.get("measured"):
             assert name == "h200", path
-            assert source.startswith("Measured"), path
+            assert source.startswith(("Measured", "dualface probe", "Taken over from profile h200: Measured")), path
         else:
             assert not source.startswith("Measured") or "H.264 decodes" in source, path
-    assert document["verified"] is None, "a probe on the real card fills this in, nobody else"
+    if name != "h200":
+        assert document["verified"] is None, "a probe on the real card fills this in, and this project has no other"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -63,8 +63,9 @@ def card_lines(probe: CardProbe, profile: Profile | None) -> Lines:
 def library_lines(found: LibraryFacts) -> Lines:
     """Versions, then what does not open."""
     lines = [("versions" if not n else "", f"{name} {value}") for n, (name, value) in enumerate(found.versions.items())]
-    closed = [f"{name}: {trouble}" for name, trouble in found.opened.items() if trouble]
-    return lines + [("libraries", text) for text in closed or ["all of the driver's libraries open"]]
+    closed = [trouble if name in trouble else f"{name}: {trouble}" for name, trouble in found.opened.items() if trouble]
+    closed = closed or ["all of the driver's libraries open"]
+    return lines + [("" if n else "libraries", text) for n, text in enumerate(closed)]
 
 
 def disk_line(found: DiskFacts) -> str:
