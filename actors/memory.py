@@ -90,6 +90,13 @@ class Memory:
         return f"{self.plan.describe()}{guess}"
 
     @property
+    def short(self) -> str:
+        """The sum, for a lane's line."""
+        planned, budget = self.plan.total_bytes / (1 << 30), self.plan.budget_bytes / (1 << 30)
+        guess = "" if self.card.known else ", memory of the card unknown"
+        return f"{planned:.1f} of {budget:.1f} GiB planned{guess}"
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What results differ by: only the look-ahead changes them."""
         kept = self.plan.shape.lookahead

@@ -105,7 +105,8 @@ class LanePlan:
         where = f"{self.gpus} GPU, " if self.gpus else ""
         encoders = f", {self.nvenc_sessions} encoder sessions" if self.nvenc_sessions else ""
         videos = "1 video at once" if self.streams == 1 else f"{self.streams} videos at once"
-        return f"{self.lane_id}: {what}, {where}{self.cores} cores, {videos}{encoders}"
+        memory = f", {self.memory.short}" if self.memory else ""
+        return f"{self.lane_id}: {what}, {where}{self.cores} cores, {videos}{encoders}{memory}"
 
 
 @dataclass(frozen=True, slots=True)
