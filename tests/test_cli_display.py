@@ -108,6 +108,15 @@ def test_the_log_of_a_long_job_stays_readable():
     assert len(said) == 100 + (60 + 49) * 10
 
 
+def test_a_lane_speaks_when_it_changes_and_the_others_do_not():
+    err = io.StringIO()
+    display = PlainDisplay(io.StringIO(), err, clock=lambda: 0.0)
+    for lanes in (("lane-0: placing", "lane-1: placing"), ("lane-0: ready", "lane-1: placing"), ("lane-0: ready",)):
+        display.update(JobSnapshot((), lanes=lanes))
+    said = [line.partition(": ")[2] for line in err.getvalue().splitlines()]
+    assert said == ["lane-0: placing", "lane-1: placing", "lane-0: ready"]
+
+
 def test_the_table_never_cuts_a_long_path():
     long = "in/" + "very-long-folder-name/" * 12 + "talk.mp4"
     done = video(source=long, outputs=(long + ".out",), state=VideoState.DONE, frames_done=1)

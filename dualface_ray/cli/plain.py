@@ -70,9 +70,10 @@ class PlainDisplay:
     def update(self, snapshot: JobSnapshot) -> None:
         """Say what changed, and every ten seconds how far it is."""
         if snapshot.lanes and snapshot.lanes != self._lanes:
-            self._lanes = snapshot.lanes
             for lane in snapshot.lanes:
-                self.say(lane)
+                if lane not in self._lanes:
+                    self.say(lane)
+            self._lanes = snapshot.lanes
         for note in snapshot.notes[self._notes :]:
             self.say(f"note: {note}")
         self._notes = max(self._notes, len(snapshot.notes))
