@@ -127,17 +127,16 @@ def pts_digest(pts_ticks: Sequence[int]) -> str:
 def sample_keys(survey: Cuttable, time_base: Fraction) -> list[tuple[int, int]]:
     """Key frames (position, time stamp) to look at to learn who a video is about: more of them at the beginning."""
     keys = list(zip(survey.key_frames, survey.key_pts_ticks, strict=True))
-    if not keys:
-        return []
     early = [key for key in keys if (key[1] - survey.first_pts_ticks) * time_base < _EARLY_S]
     wanted = min(_MOST_SAMPLES, max(_LEAST_SAMPLES, round(survey.frames / survey.rate / _SAMPLE_EVERY_S)))
+    if len(keys) <= wanted:
+        return keys
     return sorted({*_spread(early, wanted // 4), *_spread(keys, wanted - wanted // 4)})
 
 
 def _spread(keys: Sequence[tuple[int, int]], count: int) -> list[tuple[int, int]]:
     """Up to ``count`` of these, evenly, the first among them."""
-    step = max(1, -(-len(keys) // max(1, count)))
-    return list(keys[::step])
+    return [keys[number * len(keys) // count] for number in range(count)] if len(keys) > count else list(keys)
 
 
 def plan_spans(survey: Cuttable, pieces: int, overlap_s: float) -> tuple[Span, ...]:
