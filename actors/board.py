@@ -11,6 +11,8 @@ from dualface_ray.errors import DualfaceError, OutputError
 from dualface_ray.report import JobSnapshot, RateMeter, VideoProgress, VideoState, VideoTask, write_failure
 from dualface_ray.settings import Settings
 
+MOST_NOTES = 500
+
 
 @dataclass(slots=True)
 class _Video:
@@ -41,6 +43,13 @@ class Board:
         """Stream ids of the videos that are not in a final state."""
         return sorted(self._unfinished)
 
+    def counts(self) -> dict[str, int]:
+        """How many videos are in each state."""
+        found = dict.fromkeys((state.value for state in VideoState), 0)
+        for video in self._videos.values():
+            found[video.progress.state.value] += 1
+        return found
+
     @property
     def tasks(self) -> list[VideoTask]:
         """Of all videos."""
@@ -55,9 +64,11 @@ class Board:
         return self._videos[name].progress
 
     def note(self, *texts: str) -> None:
-        """Say this to the user once."""
+        """Say this to the user once; beyond a number that anybody would read, nothing more is said."""
         with self._lock:
-            self._notes += [text for text in texts if text not in self._notes]
+            for text in texts:
+                if text not in self._notes and len(self._notes) < MOST_NOTES:
+                    self._notes.append(text)
 
     def begun(self, name: str, attempts: int) -> None:
         """A unit of it has been given to a lane, for the so many-th time."""

@@ -62,6 +62,8 @@ class Fleet:
     _banned: set[str] = field(default_factory=set)
     """Nodes that are not to be used."""
     _next_number: int = 0
+    _told: int = 0
+    """Notes handed over."""
     _look_s: float = 0.0
     _alone_since_s: float | None = None
     """Since when there is no lane that could do anything."""
@@ -153,6 +155,12 @@ class Fleet:
         self._banned.add(node_id)
         self._say(why)
         self._look_s = 0.0
+
+    def news(self) -> list[str]:
+        """What the user should know and has not heard yet."""
+        news = self.notes[self._told :]
+        self._told = len(self.notes)
+        return news
 
     def close(self) -> None:
         """End every lane; returns when all are ended."""

@@ -9,20 +9,20 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 
 from actors.board import Board
 from actors.fleet import Fleet, Ports
-from actors.lane import Lane
+from actors.lane import Lane, facts_of
 from actors.manifest import Manifest, manifest_path
 from actors.messages import SegmentJob, StreamStatus
-from actors.nodes import grows, here, look
-from actors.pieces import DiskPieces
+from actors.metrics import Exporter, JobMetrics
+from actors.nodes import dashboard, grows, here, look
+from actors.pieces import DiskPieces, with_leftovers
 from actors.recovery import AttemptBook, blames_the_lane
-from actors.schedule import Schedule
 from actors.units import Step, Unit, Units
 from actors.witness import Witness, not_shared
+from actors.workqueue import WorkQueue
 from dualface_ray.errors import ActorError, Cancelled, DualfaceError, RequestError
 from dualface_ray.media import remove_leftovers, remove_partials, remove_workspace
 from dualface_ray.report import JobSnapshot, VideoState, VideoTask
@@ -45,18 +45,14 @@ class JobRunner:
         self._board = Board(tasks, settings)
         self._todo = self._board.unfinished
         self._units = Units([self._board.task(name) for name in self._todo], settings, DiskPieces())
-        self._schedule = Schedule()
-        self._small: deque[str] = deque()
-        """Units that are not worth queueing: any lane takes them first."""
+        self._queue = WorkQueue()
         self._attempts = AttemptBook(settings.job.max_attempts)
         self._fleet = Fleet(settings, Ports(look=look, make=lambda plan: Lane(plan, settings, job_id), may_grow=grows))
         self._manifest = _manifest(tasks, outputs_key)
         self._keep: set[str] = set()
         """Videos whose finished parts stay for the next run: it was the job that failed."""
         self._witness = Witness([self._board.task(name) for name in self._todo], here())
-        self._known_lanes: set[str] = set()
-        self._began_s: dict[str, float] = {}
-        """When each running unit was handed out."""
+        self._metrics = JobMetrics(Exporter({"run": job_id}) if dashboard() else None)
         self._begun = False
         """The lanes of the start have been found to see all folders."""
         self._cancelled = threading.Event()
@@ -72,7 +68,7 @@ class JobRunner:
 
     def snapshot(self) -> JobSnapshot:
         """The job as it stands now."""
-        return self._board.snapshot(self._fleet.texts, self._units.waiting, len(self._began_s))
+        return self._board.snapshot(self._fleet.texts, self._units.waiting, self._queue.running)
 
     # --- the thread -----------------------------------------------------------------------------------------------
     def _run(self) -> None:
@@ -90,20 +86,20 @@ class JobRunner:
         finally:
             self._fleet.close()
             self._witness.close()
-            for name in self._todo:  # again, now that nobody writes any more
-                (remove_leftovers if name in self._keep else remove_workspace)(self._board.task(name).outputs)
+            for task in with_leftovers(self._board.task(name) for name in self._todo):  # nobody writes any more
+                (remove_leftovers if task.stream_id in self._keep else remove_workspace)(task.outputs)
             self._manifest.close()
             self._board.close()
 
     def _begin(self) -> None:
-        for name in self._todo:
-            remove_leftovers(self._board.task(name).outputs)
+        for task in with_leftovers(self._board.task(name) for name in self._todo):
+            remove_leftovers(task.outputs)
         self._board.note(*self._manifest.notes)
 
     def _turn(self, now_s: float) -> None:
         for lane in self._fleet.turn(now_s, self._units.rings):
             self._bury(lane, now_s)
-        self._queue(self._units.release(self._fleet.slots))
+        self._queue.add(self._units.release(self._fleet.slots))
         ready = self._fleet.ready if self._shared() else []
         for lane in ready:
             for status in list(lane.streams.values()):
@@ -111,8 +107,9 @@ class JobRunner:
         for lane in ready:
             if self._witness.verdict(lane.plan.node_id) == "":
                 self._feed(lane, now_s)
-        self._board.note(*self._fleet.notes)
+        self._board.note(*self._fleet.news())
         self._manifest.flush()
+        self._metrics.turn(now_s, self._board.counts(), facts_of(self._fleet.lanes.values()), self._queue.left_s(now_s))
 
     def _shared(self) -> bool:
         """Whether every node that has a lane has said that it sees the folders; none gets anything before.
@@ -131,33 +128,30 @@ class JobRunner:
             self._begun = True
         return self._begun
 
-    def _queue(self, units: Sequence[Unit]) -> None:
-        for unit in units:
-            if unit.small:
-                self._small.append(unit.unit_id)
-            else:
-                self._schedule.add(unit.unit_id, unit.cost_s)
-
     def _feed(self, lane: Lane, now_s: float) -> None:
-        lane_id = lane.plan.lane_id
-        if lane_id not in self._known_lanes:
-            self._known_lanes.add(lane_id)
-            self._schedule.join(lane_id, kind=lane.plan.kind, slots=lane.plan.streams, speed=lane.plan.speed)
         while lane.free > 0:
-            unit_id = self._small.popleft() if self._small else self._schedule.next_for(lane_id, now_s)
+            unit_id = self._queue.next_for(lane.plan, now_s)
             if unit_id is None:
                 break
             self._hand_out(lane, self._units[unit_id], now_s)
-        ahead = self._schedule.prefetch_for(lane_id, now_s) if not lane.draining else None
-        if ahead is not None and getattr(self._board.task(self._units[ahead].video), "origin", None):
-            lane.prefetch(self._segment(self._units[ahead], 0))
+        ahead = None if lane.draining else self._queue.ahead_for(lane.plan, now_s)
+        if ahead is not None:
+            job = self._segment(self._units[ahead], 0)
+            if job.origin:
+                lane.prefetch(job)
 
     def _hand_out(self, lane: Lane, unit: Unit, now_s: float) -> None:
-        epoch = self._attempts.begin(unit.unit_id, self._manifest.attempts(unit.unit_id))
+        earlier = self._manifest.attempts(unit.unit_id)
+        worn_out = self._attempts.worn_out(unit.unit_id, str(self._board.task(unit.video).source), earlier)
+        if worn_out is not None:
+            self._queue.finished(lane.plan.lane_id, unit.unit_id, now_s)
+            self._give_up(unit.video, worn_out)
+            return
+        epoch = self._attempts.begin(unit.unit_id, earlier)
         self._units.taken(unit.unit_id)
-        self._began_s[unit.unit_id] = now_s
         self._board.begun(unit.video, epoch + 1)
         self._note(unit, VideoState.RUNNING, lane)
+        self._metrics.began(lane.plan.lane_id)
         lane.assign(self._segment(unit, epoch))
 
     def _segment(self, unit: Unit, epoch: int) -> SegmentJob:
@@ -170,6 +164,8 @@ class JobRunner:
             task.fingerprint,
             work=unit.work,
             spans=unit.spans,
+            origin=getattr(task, "origin", ""),
+            publish=task.outputs.publish,
             notes=unit.notes,
         )
 
@@ -180,9 +176,10 @@ class JobRunner:
             lane.finished(status.key)  # it was dropped meanwhile
             return
         unit = self._units[status.stream_id]
+        self._metrics.frames(lane.plan.lane_id, status.key, status.frames_done, final=status.state.final)
         if not status.state.final:
             frames = self._units.progress(unit.unit_id, status.frames_done, status.frames_total)
-            self._board.moved(unit.video, status.state, *frames)
+            self._board.moved(unit.video, status.state if unit.last else VideoState.RUNNING, *frames)
             return
         error = status.error
         if status.state is VideoState.DONE:
@@ -193,14 +190,15 @@ class JobRunner:
             lane.fail(error)  # the next turn buries it, and this unit waits again
         else:
             lane.finished(status.key)
+            self._fleet.finished_one(lane)  # it did what there was to do
             self._failed(lane, unit, error if isinstance(error, DualfaceError) else ActorError(repr(error)))
 
     def _finished(self, lane: Lane, unit: Unit, status: StreamStatus, now_s: float) -> None:
-        self._schedule.finished(lane.plan.lane_id, unit.unit_id, now_s - self._began_s.pop(unit.unit_id, now_s))
+        self._queue.finished(lane.plan.lane_id, unit.unit_id, now_s)
         self._note(unit, VideoState.DONE, lane)
         step = self._units.done(unit.unit_id, self._fleet.slots)
         if step.complete:
-            self._board.done(unit.video, status.frames_done)
+            self._board.done(unit.video, step.frames or status.frames_done)
             self._manifest.video(unit.video, VideoState.DONE)
             remove_workspace(self._board.task(unit.video).outputs)
         self._go_on(step)
@@ -215,30 +213,28 @@ class JobRunner:
 
     def _go_on(self, step: Step) -> None:
         self._drop(step.dropped)
-        self._queue(step.ready)
+        self._queue.add(step.ready)
 
     def _bury(self, lane: Lane, now_s: float) -> None:
         """A lane died: its units wait again or are given up; the fleet decides when it starts again."""
         cause = lane.failure or ActorError("died", where=lane.plan.lane_id)
-        orphans = list(lane.jobs.values())
-        self._schedule.lane_died(lane.plan.lane_id)
-        self._known_lanes.discard(lane.plan.lane_id)
+        orphans = [job for job in lane.jobs.values() if job.stream_id in self._units]
+        self._queue.lane_died(lane.plan.lane_id, [self._units[job.stream_id] for job in orphans])
+        self._metrics.died(lane.plan.lane_id)
         self._fleet.bury(lane, now_s)
-        for job in orphans:
+        for job in lane.jobs.values():
             remove_partials(job.outputs, job.piece)
+        for job in orphans:
             if job.stream_id not in self._units:
-                continue
+                continue  # given up with another part of its video
             unit = self._units[job.stream_id]
-            self._began_s.pop(unit.unit_id, None)
             verdict = self._attempts.verdict(unit.unit_id, str(job.source), cause)
             if verdict is not None:
                 self._give_up(unit.video, verdict)
                 continue
             self._units.returned(unit.unit_id)
-            if unit.small:
-                self._small.appendleft(unit.unit_id)
-            frames = self._units.progress(unit.unit_id, 0, 0)
-            self._board.waits(unit.video, frames[0])
+            frames, _ = self._units.progress(unit.unit_id, 0, 0)
+            self._board.waits(unit.video, frames)
 
     def _give_up(self, name: str, error: DualfaceError) -> None:
         attempts = max((self._attempts.attempts(unit_id) for unit_id in self._units.open(name)), default=1)
@@ -249,11 +245,7 @@ class JobRunner:
 
     def _drop(self, unit_ids: Sequence[str]) -> None:
         """These units are not wanted any more, wherever they are."""
-        for unit_id in unit_ids:
-            self._schedule.drop(unit_id)
-            self._began_s.pop(unit_id, None)
-            if unit_id in self._small:
-                self._small.remove(unit_id)
+        self._queue.drop(unit_ids)
         gone = set(unit_ids)
         for lane in self._fleet.ready:
             for key in [key for key in lane.jobs if key[0] in gone]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from typing import Any
@@ -24,6 +24,7 @@ from actors.decoder import DecoderActor
 from actors.encoder import EncoderActor
 from actors.inference import InferenceActor
 from actors.messages import ActorStatus, SegmentJob, StreamKey, StreamStatus
+from actors.metrics import LaneFacts
 from actors.outbox import Outbox
 from actors.placement import LanePlan
 from dualface_ray.errors import ActorError, DualfaceError, PlacementError
@@ -290,6 +291,26 @@ class Lane:
     def _die(self, error: DualfaceError) -> None:
         self.state = LaneState.DEAD
         self.failure = error
+
+
+def facts_of(lanes: Iterable[Lane]) -> Iterator[LaneFacts]:
+    """What the metrics show of each lane."""
+    for lane in lanes:
+        facts = lane.facts()
+        ready = lane.state is LaneState.READY
+        yield LaneFacts(
+            lane_id=lane.plan.lane_id,
+            state="draining" if lane.draining and ready else lane.state.value,
+            streams=int(_sum(facts, "streams")),
+            encoder_sessions=len(lane.jobs) * lane.plan.nvenc_sessions // max(1, lane.plan.streams),
+            pool_bytes=_sum(facts, "pool_bytes"),
+            items=_sum(facts, "frames_examined") + _sum(facts, "faces_embedded"),
+            batches=_sum(facts, "batches"),
+        )
+
+
+def _sum(facts: Mapping[str, float | int | str], name: str) -> float:
+    return sum(float(value) for key, value in facts.items() if key.endswith(f".{name}"))
 
 
 def remove_groups(job_id: str) -> None:

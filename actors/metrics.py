@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -124,6 +125,95 @@ class Exporter:
         if set(merged) != set(spec.tags):
             raise ValueError(f"{spec.name} takes the tags {', '.join(spec.tags)}, not {', '.join(sorted(merged))}")
         return merged
+
+
+EXPORT_S = 2.0
+"""Between two exports of what a job shows; Ray's agent passes it on no more often."""
+
+
+class JobMetrics:
+    """What a job and its lanes show, from what the job knows anyway.
+
+    Args:
+        exporter: None = nobody looks, and nothing is done.
+    """
+
+    def __init__(self, exporter: Exporter | None) -> None:
+        self._exporter = exporter
+        self._frames: dict[tuple[str, tuple[str, int]], int] = {}
+        self._since: dict[str, int] = {}
+        """Frames of each lane since the last export."""
+        self._batches: dict[str, tuple[float, float]] = {}
+        self._next_s = 0.0
+        self._last_s = 0.0
+
+    def began(self, lane_id: str) -> None:
+        """A unit was given to this lane."""
+        if self._exporter is not None:
+            self._exporter.add(ATTEMPTS, lane=lane_id)
+
+    def died(self, lane_id: str) -> None:
+        """A lane died."""
+        if self._exporter is not None:
+            self._exporter.add(LANE_DEATHS, lane=lane_id)
+            self._frames = {place: frames for place, frames in self._frames.items() if place[0] != lane_id}
+
+    def frames(self, lane_id: str, key: tuple[str, int], done: int, *, final: bool = False) -> None:
+        """A unit has come so far on this lane."""
+        if self._exporter is None:
+            return
+        grown = max(0, done - self._frames.pop((lane_id, key), 0))
+        if not final:
+            self._frames[lane_id, key] = done
+        self._since[lane_id] = self._since.get(lane_id, 0) + grown
+        self._exporter.add(FRAMES, grown, lane=lane_id)
+
+    def turn(self, now_s: float, videos: Mapping[str, int], lanes: Iterable[LaneFacts], end_s: float) -> None:
+        """Export what holds now, when it is time.
+
+        Args:
+            now_s: monotonic clock.
+            videos: how many, by state.
+            lanes: that live.
+            end_s: until the job is expected to be done; infinite = unknown.
+        """
+        if self._exporter is None or now_s < self._next_s:
+            return
+        put, past_s = self._exporter.put, now_s - self._last_s
+        self._next_s, self._last_s = now_s + EXPORT_S, now_s
+        for state, count in videos.items():
+            put(VIDEOS, count, state=state)
+        states = dict.fromkeys(("placing", "starting", "ready", "draining"), 0)
+        for lane in lanes:
+            states[lane.state] = states.get(lane.state, 0) + 1
+            put(FRAME_RATE, self._since.pop(lane.lane_id, 0) / past_s, lane=lane.lane_id)
+            put(DECODER_SESSIONS, lane.streams, lane=lane.lane_id)
+            put(ENCODER_SESSIONS, lane.encoder_sessions, lane=lane.lane_id)
+            put(POOL_BYTES, lane.pool_bytes, lane=lane.lane_id)
+            items, batches = self._batches.get(lane.lane_id, (0.0, 0.0))
+            self._batches[lane.lane_id] = lane.items, lane.batches
+            if lane.batches > batches:
+                put(BATCH, max(0.0, lane.items - items) / (lane.batches - batches), lane=lane.lane_id)
+        for state, count in states.items():
+            put(LANES, count, state=state)
+        if math.isfinite(end_s):
+            put(END_S, end_s)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneFacts:
+    """A lane at one moment."""
+
+    lane_id: str
+    state: str
+    streams: int = 0
+    """Decoder sessions in use."""
+    encoder_sessions: int = 0
+    pool_bytes: float = 0.0
+    items: float = 0.0
+    """Frames and faces that inference has looked at so far."""
+    batches: float = 0.0
+    """In so many batches."""
 
 
 def _made(spec: MetricSpec) -> Any:

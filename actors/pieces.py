@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
 from dualface_ray.errors import OutputError, ProtocolError
 from dualface_ray.framing import check_seam
 from dualface_ray.media import Span, plan_spans
@@ -51,3 +54,15 @@ class DiskPieces:
             return check_seam(first.coda, second.overture)
         except ProtocolError as error:
             return str(error)
+
+
+def with_leftovers(tasks: Iterable[VideoTask]) -> Iterator[VideoTask]:
+    """Those of the videos of which anything unfinished lies beside the outputs; each folder is looked at once."""
+    found: dict[Path, list[str]] = {}
+    for task in tasks:
+        folder = task.outputs.report.parent
+        if folder not in found:
+            names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+            found[folder] = [name.lstrip(".") for name in names if name.startswith(".") or name.endswith(".part")]
+        if any(name.startswith(path.name) for name in found[folder] for path in task.outputs.files):
+            yield task

@@ -55,11 +55,22 @@ class AttemptBook:
 
         Args:
             unit_id: which.
-            earlier: attempts during which the job itself died; they count once.
+            earlier: attempts that ended with the death of the job itself; counted before the first one here.
         """
         epoch = self._attempts.get(unit_id, earlier)
         self._attempts[unit_id] = epoch + 1
         return epoch
+
+    def worn_out(self, unit_id: str, source: str, earlier: int) -> ActorError | None:
+        """An error when a unit was under way so often when the job itself died that it is not begun again."""
+        if unit_id in self._attempts or earlier < self.max_attempts:
+            return None
+        times = "once" if earlier == 1 else f"{earlier} times"
+        return ActorError(
+            f"given up: it was under way {times} when the whole job died",
+            where=source,
+            remedy="Run again to try once more; job.max_attempts sets how often.",
+        )
 
     def attempts(self, unit_id: str) -> int:
         """Attempts begun so far."""

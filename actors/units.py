@@ -79,6 +79,11 @@ class Unit:
         """It takes little itself, and more work or a finished video waits for it: it is not queued with the others."""
         return self.work in (Work.SURVEY, Work.BRIDGE, Work.JOIN)
 
+    @property
+    def last(self) -> bool:
+        """With it the video is done."""
+        return self.work in (Work.WHOLE, Work.JOIN)
+
 
 @dataclass(slots=True, eq=False)
 class Step:
@@ -89,6 +94,8 @@ class Step:
     """Ids of units that are not wanted any more, wherever they are."""
     complete: bool = False
     """The video is done."""
+    frames: int = 0
+    """Of a cut video that is done."""
 
 
 @dataclass(slots=True, eq=False)
@@ -205,8 +212,8 @@ class Units:
         """A unit is finished."""
         unit = self._close(unit_id)
         video = self._videos[unit.video]
-        if unit.work in (Work.WHOLE, Work.JOIN):
-            return Step(complete=True)
+        if unit.last:
+            return Step(complete=True, frames=video.frames if unit.work is Work.JOIN else 0)
         if unit.work is Work.SURVEY:
             return self._cut(video, slots)
         video.shares[unit_id] = unit.frames
@@ -233,7 +240,8 @@ class Units:
 
     # --- inside ---------------------------------------------------------------------------------------------------
     def _may_be_long(self, video: _Video) -> bool:
-        return video.cost_s >= 2 * self._settings.job.segment_min_s and not getattr(video.task, "origin", None)
+        far = getattr(video.task, "origin", "") or video.task.outputs.publish
+        return video.cost_s >= 2 * self._settings.job.segment_min_s and not far  # parts meet in a shared folder
 
     def _begin(self, video: _Video, slots: int) -> list[Unit]:
         survey = self._pieces.survey(video.task)

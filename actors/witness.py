@@ -131,7 +131,7 @@ class Witness:
 
     def _laid_out(self) -> Evidence:
         if self._evidence is None:
-            folders = _topmost({task.outputs.report.parent for task in self._tasks if not _remote(task, "publish")})
+            folders = _topmost({task.outputs.report.parent for task in self._tasks if not task.outputs.publish})
             markers = []
             for folder in folders[:_MOST]:
                 path = folder / f".dualface-{self._token}.marker"
@@ -143,7 +143,7 @@ class Witness:
                 markers.append((str(path), self._token))
             firsts: dict[Path, Path] = {}
             for task in self._tasks:
-                if not _remote(task, "origin"):
+                if not getattr(task, "origin", ""):
                     firsts.setdefault(task.source.parent, task.source)
             inputs = []
             for path in list(firsts.values())[:_MOST]:
@@ -166,10 +166,6 @@ def not_shared(node: str, what: str) -> RequestError:
         where="this cluster",
         remedy="Mount the folder there under the same path, or use URLs that every node reaches.",
     )
-
-
-def _remote(task: VideoTask, field: str) -> bool:
-    return bool(getattr(task, field, ""))
 
 
 def _topmost(folders: set[Path]) -> list[Path]:

@@ -1,0 +1,87 @@
+"""WorkQueue: units that are ready, and which of them a lane begins next. Pure.
+
+small ones (survey, bridge, join: more waits for them) ─► any lane, at once
+whole videos and spans ─► Schedule ─► the lane that ends soonest with them
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from actors.placement import LanePlan
+from actors.schedule import Schedule
+from actors.units import Unit
+
+
+class WorkQueue:
+    """Knows of each unit whether it waits or runs, and since when."""
+
+    def __init__(self) -> None:
+        self._schedule = Schedule()
+        self._small: deque[str] = deque()
+        self._lanes: set[str] = set()
+        self._began_s: dict[str, float] = {}
+        self._ahead: dict[str, str] = {}
+        """What each lane was last told to fetch ahead."""
+
+    @property
+    def running(self) -> int:
+        """Units that lanes have begun."""
+        return len(self._began_s)
+
+    def add(self, units: Iterable[Unit]) -> None:
+        """These are ready."""
+        for unit in units:
+            if unit.small:
+                self._small.append(unit.unit_id)
+            else:
+                self._schedule.add(unit.unit_id, unit.cost_s)
+
+    def next_for(self, plan: LanePlan, now_s: float) -> str | None:
+        """The unit that this lane begins now; it counts as running from here on."""
+        self._know(plan)
+        unit_id = self._small.popleft() if self._small else self._schedule.next_for(plan.lane_id, now_s)
+        if unit_id is not None:
+            self._began_s[unit_id] = now_s
+        return unit_id
+
+    def ahead_for(self, plan: LanePlan, now_s: float) -> str | None:
+        """The unit that this lane will probably begin next; named once."""
+        self._know(plan)
+        unit_id = self._schedule.prefetch_for(plan.lane_id, now_s)
+        if unit_id is None or self._ahead.get(plan.lane_id) == unit_id:
+            return None
+        self._ahead[plan.lane_id] = unit_id
+        return unit_id
+
+    def finished(self, lane_id: str, unit_id: str, now_s: float) -> None:
+        """A unit has ended on this lane, one way or the other."""
+        self._schedule.finished(lane_id, unit_id, now_s - self._began_s.pop(unit_id, now_s))
+
+    def lane_died(self, lane_id: str, units: Sequence[Unit]) -> None:
+        """A lane is gone; what it had begun waits again, before others of its kind."""
+        self._schedule.lane_died(lane_id)
+        self._lanes.discard(lane_id)
+        self._ahead.pop(lane_id, None)
+        for unit in units:
+            self._began_s.pop(unit.unit_id, None)
+            if unit.small:
+                self._small.appendleft(unit.unit_id)
+
+    def drop(self, unit_ids: Iterable[str]) -> None:
+        """These are not wanted any more, wherever they are."""
+        for unit_id in unit_ids:
+            self._schedule.drop(unit_id)
+            self._began_s.pop(unit_id, None)
+            if unit_id in self._small:
+                self._small.remove(unit_id)
+
+    def left_s(self, now_s: float) -> float:
+        """Until all that is known is expected to be done; infinite without lanes."""
+        return self._schedule.expected_end(now_s) - now_s
+
+    def _know(self, plan: LanePlan) -> None:
+        if plan.lane_id not in self._lanes:
+            self._lanes.add(plan.lane_id)
+            self._schedule.join(plan.lane_id, kind=plan.kind, slots=plan.streams, speed=plan.speed)

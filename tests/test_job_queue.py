@@ -1,0 +1,109 @@
+"""What is ready, what runs, and what a dead lane gives back; metrics beside it."""
+
+from __future__ import annotations
+
+import math
+
+from actors.messages import Work
+from actors.metrics import ATTEMPTS, BATCH, END_S, FRAME_RATE, FRAMES, LANES, VIDEOS, JobMetrics, LaneFacts, MetricSpec
+from actors.placement import LanePlan
+from actors.units import Unit
+from actors.workqueue import WorkQueue
+from dualface_ray.hardware import thread_budget
+
+
+def plan(name: str, streams: int = 1) -> LanePlan:
+    return LanePlan(name, "cpu", 1, 0, streams, thread_budget(1, streams), 1, 1)
+
+
+def unit(name: str, work: Work = Work.WHOLE, cost_s: float = 60.0) -> Unit:
+    return Unit(name, name.partition("-")[0], work, cost_s, 100)
+
+
+def test_small_units_go_first_and_the_rest_by_length():
+    queue = WorkQueue()
+    queue.add([unit("v1", cost_s=10), unit("v2", cost_s=90), unit("v3-join", Work.JOIN)])
+    lane = plan("lane-0", 3)
+    assert [queue.next_for(lane, 0.0) for _ in range(4)] == ["v3-join", "v2", "v1", None]
+    assert queue.running == 3
+    for name in ("v1", "v2", "v3-join"):
+        queue.finished("lane-0", name, 10.0)
+    assert queue.running == 0
+    assert queue.left_s(10.0) == 0
+
+
+def test_a_dead_lane_gives_everything_back():
+    queue = WorkQueue()
+    join = unit("v3-join", Work.JOIN)
+    queue.add([unit("v1"), join])
+    lane = plan("lane-0", 2)
+    assert [queue.next_for(lane, 0.0) for _ in range(2)] == ["v3-join", "v1"]
+    queue.lane_died("lane-0", [join, unit("v1")])
+    assert queue.running == 0
+    assert math.isinf(queue.left_s(1.0))
+    other = plan("lane-1", 2)
+    assert [queue.next_for(other, 1.0) for _ in range(2)] == ["v3-join", "v1"]
+
+
+def test_what_is_dropped_is_nowhere():
+    queue = WorkQueue()
+    queue.add([unit("v1"), unit("v2-survey", Work.SURVEY), unit("v3")])
+    lane = plan("lane-0", 3)
+    assert queue.next_for(lane, 0.0) == "v2-survey"
+    queue.drop(["v1", "v2-survey", "nobody"])
+    assert queue.running == 0
+    assert queue.next_for(lane, 0.0) == "v3"
+    assert queue.next_for(lane, 0.0) is None
+
+
+def test_what_to_fetch_ahead_is_named_once():
+    queue = WorkQueue()
+    queue.add([unit("v1"), unit("v2")])
+    lane = plan("lane-0")
+    assert queue.next_for(lane, 0.0) == "v1"
+    named = [queue.ahead_for(lane, now) for now in (59.0, 59.2, 59.4)]
+    assert named.count("v2") <= 1
+    assert [name for name in named if name] in ([], ["v2"])
+
+
+class Told:
+    """An exporter that remembers."""
+
+    def __init__(self) -> None:
+        self.added: list[tuple[str, float]] = []
+        self.last: dict[tuple[str, ...], float] = {}
+
+    def add(self, spec: MetricSpec, amount: float = 1.0, **tags: str) -> None:
+        self.added.append((spec.name, amount))
+
+    def put(self, spec: MetricSpec, value: float, **tags: str) -> None:
+        self.last[(spec.name, *tags.values())] = value
+
+
+def test_metrics_show_frames_batches_and_states():
+    told = Told()
+    metrics = JobMetrics(told)  # type: ignore[arg-type]
+    metrics.began("lane-0")
+    metrics.frames("lane-0", ("v1", 0), 10)
+    metrics.frames("lane-0", ("v1", 0), 30)
+    metrics.frames("lane-0", ("v1", 0), 50, final=True)
+    metrics.turn(10.0, {"running": 1}, [LaneFacts("lane-0", "ready", items=64, batches=4)], 5.0)
+    metrics.frames("lane-0", ("v2", 0), 20)
+    metrics.turn(11.0, {"running": 2}, [], 5.0)
+    assert told.last[VIDEOS.name, "running"] == 1, "not each turn"
+    metrics.turn(20.0, {"running": 2}, [LaneFacts("lane-0", "ready", items=96, batches=5)], math.inf)
+    assert sum(amount for name, amount in told.added if name == FRAMES.name) == 70
+    assert (ATTEMPTS.name, 1.0) in told.added
+    assert told.last[FRAME_RATE.name, "lane-0"] == 2.0
+    assert told.last[BATCH.name, "lane-0"] == 32
+    assert told.last[LANES.name, "ready"] == 1
+    assert told.last[LANES.name, "starting"] == 0
+    assert told.last[END_S.name,] == 5.0
+
+
+def test_without_an_exporter_nothing_is_kept():
+    metrics = JobMetrics(None)
+    metrics.began("lane-0")
+    metrics.frames("lane-0", ("v1", 0), 10)
+    metrics.died("lane-0")
+    metrics.turn(0.0, {}, [], 0.0)
