@@ -6,6 +6,7 @@
     SCENES ─► clip, truth ─► RecordedRun ─► identity and framing ─► scores beside those of peers
     pictures on a card ─► one context, large batches | a context for each stream ─► rates, latencies
     slots on a card ─► drawn there | brought down and drawn by OpenCV ─► rates
+    a job ─► its actors and its driver killed ─► the same results, and what it cost
     simulated lanes and videos, virtual clock ─► the real schedule ─► makespan beside a lower bound
 
 Knows how to run the whole product and other programs beside it; nothing of the product may know this room. No figure
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dualface_ray.bench.batching import run_batching_bench
+    from dualface_ray.bench.chaos import ChaosBench, run_chaos_bench
     from dualface_ray.bench.compose import ComposeBench, run_compose_bench
     from dualface_ray.bench.contexts import BatchingBench
     from dualface_ray.bench.cpu import CpuBench, run_cpu_bench
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BatchingBench",
+    "ChaosBench",
     "ComposeBench",
     "CpuBench",
     "IdentityBench",
     "LaneRow",
     "ScheduleBench",
     "run_batching_bench",
+    "run_chaos_bench",
     "run_compose_bench",
     "run_cpu_bench",
     "run_identity_bench",
@@ -47,6 +51,8 @@ _HOMES = {
     "LaneRow": "lane",
     "run_lane_bench": "lane",
     "BatchingBench": "contexts",
+    "ChaosBench": "chaos",
+    "run_chaos_bench": "chaos",
     "ComposeBench": "compose",
     "CpuBench": "cpu",
     "IdentityBench": "scoreboard",

@@ -93,6 +93,8 @@ def run(
     """
     from dualface_ray.cli.run import Request, run_request
 
+    if not inputs and list_file is None:
+        raise typer.BadParameter("no input was named", param_hint="INPUT")
     request = Request(
         inputs=tuple(inputs or ()),
         output=output,
@@ -381,6 +383,24 @@ def bench_schedule(
         guarded(
             lambda: measure(lanes=lanes, videos=videos, deaths=deaths, seed=seed, picture=picture, as_json=as_json),
             as_json=as_json,
+        )
+    )
+
+
+@bench_app.command("chaos")
+def bench_chaos(
+    clips: Annotated[int, typer.Option("--clips", metavar="N", help="How many videos.")] = 20,
+    every: Annotated[float, typer.Option("--every", metavar="S", help="Seconds between two deaths, on average.")] = 4.0,
+    seconds: Annotated[float, typer.Option("--seconds", metavar="S", help="Length of each video.")] = 5.0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another order of deaths.")] = 0,
+    as_json: _Json = False,
+) -> None:
+    """Kill actors of a job, then its driver: every video has to come out right."""
+    from dualface_ray.cli.bench import bench_chaos as measure
+
+    _finish(
+        guarded(
+            lambda: measure(clips=clips, every_s=every, seconds=seconds, seed=seed, as_json=as_json), as_json=as_json
         )
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -49,6 +50,37 @@ def bench_cpu(*, seconds: int, pairs: int, deface_seconds: int, memory: bool, as
     else:
         sys.stdout.writelines(f"{name:<24}{shown(value)}\n" for name, value in result.rows())
     return 0
+
+
+def bench_chaos(*, clips: int, every_s: float, seconds: float, seed: int, as_json: bool = False) -> int:
+    """Kill actors and the driver of a job and print what it cost; 1 when anything was lost or differs.
+
+    Raises:
+        RequestError: numbers that measure nothing.
+        DeviceError: an extra is not installed.
+    """
+    if not (1 <= clips <= 1000 and every_s >= 0.5 and 1 <= seconds <= 600):
+        raise RequestError(
+            f"clips={clips}, every={every_s:g}, seconds={seconds:g} measure nothing",
+            where="bench chaos",
+            remedy="Use 1 to 1000 clips of 1 to 600 seconds, and half a second or more between deaths.",
+        )
+    from dualface_ray.bench import run_chaos_bench
+
+    with tempfile.TemporaryDirectory(prefix="dualface-chaos-") as folder:
+        result = run_chaos_bench(
+            Path(folder),
+            clips=clips,
+            every_s=every_s,
+            seconds=seconds,
+            seed=seed,
+            say=_say_nothing if as_json else _say,
+        )
+    if as_json:
+        sys.stdout.write(json.dumps({**dataclasses.asdict(result), "sound": result.sound}) + "\n")
+    else:
+        sys.stdout.writelines(f"{name:<24}{shown(value)}\n" for name, value in result.rows())
+    return 0 if result.sound else 1
 
 
 def bench_schedule(
