@@ -22,10 +22,11 @@ from dualface_ray.backends.cuda import decode as room
 from dualface_ray.backends.cuda.decode import only_on_cpu
 from dualface_ray.backends.cuda.ledger import PictureLedger
 from dualface_ray.backends.cuda.nvdec import Surface
-from dualface_ray.backends.pyav import probe
+from dualface_ray.backends.pyav import probe, survey_file
 from dualface_ray.errors import DamagedInputError, LimitExceededError, UnsupportedMediaError
 from dualface_ray.frames import FrameFlag, StreamInfo
 from dualface_ray.frames.signature import reference_signature
+from dualface_ray.media import FrameRange
 from dualface_ray.settings import Settings
 
 
@@ -167,6 +168,32 @@ def test_the_same_frames_as_the_cpu_lane(session, tmp_path: Path, name: str, bat
     for mine, other in zip(slots, expected.slots, strict=True):
         assert np.array_equal(mine, other)
     assert "concealed" not in counters
+
+
+OPEN = {"x264-params": "open-gop=1:b-pyramid=normal", "preset": "medium"}
+CUT = {
+    "closed.mp4": Clip(frames=96, b_frames=3, gop=24),
+    "open.mp4": Clip(frames=96, b_frames=3, gop=24, options=OPEN),
+    "open.ts": Clip(frames=96, b_frames=3, gop=24, time_base=Fraction(1, 90000), options=OPEN),
+    "hevc.mkv": Clip(
+        frames=96, codec="libx265", gop=24, b_frames=3, time_base=Fraction(1, 1000),
+        options={"x265-params": "log-level=none:pools=1:open-gop=1:keyint=24:min-keyint=24"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(CUT))
+def test_a_range_holds_exactly_the_frames_of_the_whole(session, tmp_path: Path, name: str) -> None:
+    path, settings = CUT[name].write(tmp_path / name), Settings()
+    expected = decode_all(path)
+    survey = survey_file(probe(path, settings), settings)
+    for first, pts in zip(survey.key_frames, survey.key_pts_ticks, strict=True):
+        for count in (1, 17, len(expected.slots) - first):
+            part = decode_all(session=room.open_decoder(path, "s", settings, FrameRange(first, pts, count)))
+            assert part.pts == expected.pts[first : first + count]
+            for mine, other in zip(part.slots, expected.slots[first : first + count], strict=True):
+                assert np.array_equal(mine, other)
+            assert part.counters == {}
 
 
 def damage(path: Path, packet: int, target: Path) -> Path:
