@@ -10,16 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dualface_ray.backends import video_needs
-from dualface_ray.backends.pyav import probe
-from dualface_ray.errors import ActorError, DualfaceError, OutputBusyError, OutputExistsError, RequestError
+from dualface_ray.backends.storage import RemoteLock, scratch_root
+from dualface_ray.errors import ActorError, OutputBusyError, RequestError
 from dualface_ray.hardware import cores
-from dualface_ray.media import OutputLock, OutputPlan, check_input, plan_outputs, remove_partials
-from dualface_ray.models import ensure
-from dualface_ray.report import JobSnapshot, VideoState, VideoTask, fingerprint, read_report, write_failure
+from dualface_ray.media import OutputLock, remove_partials
+from dualface_ray.report import JobSnapshot, VideoState, VideoTask, write_failure
+from dualface_ray.request import Inputs, prepare, settle
 from dualface_ray.settings import Settings, resolve
 
-Inputs = str | Path | Sequence[str | Path]
 POLL_S = 0.25
 CANCEL_TIMEOUT_S = 20.0
 ANSWER_TIMEOUT_S = 60.0
@@ -27,9 +25,10 @@ OBJECT_STORE_BYTES = 100 * 1024 * 1024
 
 
 def run(
-    inputs: Inputs,
+    inputs: Inputs = (),
     output: str | Path | None = None,
     *,
+    list_file: str | Path | None = None,
     settings: Settings | None = None,
     address: str | None = None,
     say: Callable[[str], None] = lambda _line: None,
@@ -38,8 +37,10 @@ def run(
     """Start a job on these videos and return at once.
 
     Args:
-        inputs: a path or several.
-        output: folder of the results; by default the folder of the (first) input.
+        inputs: a path or several: files, folders, patterns such as ``talks/**/*.mp4``, addresses such as
+            ``s3://bucket/talk.mp4``.
+        output: folder of the results, or its address; by default the folder of the (first) input.
+        list_file: a file with further inputs, one a line.
         settings: complete settings; by default the packaged defaults.
         address: which Ray: this argument, else ``RAY_ADDRESS``, else a private local one.
         say: gets a line per step while a model is fetched, which takes a while the first time.
@@ -52,68 +53,8 @@ def run(
     if settings is not None and overrides:
         raise RequestError("complete settings and single ones were given", remedy="Put the single ones into resolve().")
     resolved = settings or resolve(**overrides)
-    tasks = prepare(inputs, output, resolved, say)
+    tasks = prepare(inputs, output, resolved, say, list_file=list_file, shared=_shared(address))
     return Job(tasks, resolved, address)
-
-
-def prepare(
-    inputs: Inputs, output: str | Path | None, settings: Settings, say: Callable[[str], None] = lambda _line: None
-) -> list[VideoTask]:
-    """Check a request completely and name its outputs, before Ray starts and before anything is written.
-
-    Inputs that cannot be opened are no reason to refuse the others: their tasks come back as FAILED.
-
-    Raises:
-        RequestError: no inputs, two of them share an output name, or an output was made with other settings.
-        ModelError: a model that the settings need is neither cached nor to be had.
-    """
-    paths = [Path(inputs)] if isinstance(inputs, (str, Path)) else [Path(item) for item in inputs]
-    if not paths:
-        raise RequestError("no input was given", remedy="Name at least one video file.")
-    folder = Path(output) if output is not None else paths[0].parent
-    if folder.exists() and not folder.is_dir():
-        raise RequestError("the output folder is a file", where=str(folder), remedy="Name a folder with -o.")
-    planned = plan_outputs(paths, folder, layout=settings.framing.layout, container=settings.encode.container)
-    tasks = [
-        _task(index, path, outputs, settings) for index, (path, outputs) in enumerate(zip(paths, planned, strict=True))
-    ]
-    if any(task.state is VideoState.WAITING for task in tasks):
-        ensure(settings.detect.model, settings.detect.model_path, say)
-        if settings.identity.reid != "off":
-            ensure(settings.identity.embedding_model, settings.identity.embedding_path, say)
-    return tasks
-
-
-def _task(index: int, source: Path, outputs: OutputPlan, settings: Settings) -> VideoTask:
-    """Decide one input's state before the run: to do, done already, or not to be opened at all."""
-    try:
-        check_input(source, allow_symlinks=settings.input.allow_symlinks)
-        found = probe(source, settings)
-        mark = fingerprint(source, settings)
-    except DualfaceError as error:
-        return VideoTask(index, source, outputs, state=VideoState.FAILED, error=error)
-    if not settings.job.overwrite:
-        earlier = read_report(outputs.report) if outputs.report.exists() else None
-        complete = all(path.exists() for path in (*outputs.videos, outputs.tracks))
-        if earlier is not None and earlier.state is VideoState.DONE and complete:
-            if earlier.fingerprint == mark:
-                return VideoTask(index, source, outputs, mark, state=VideoState.SKIPPED)
-            raise OutputExistsError(
-                "was made from another input or with other settings",
-                where=str(outputs.videos[0]),
-                remedy="Use --overwrite to replace it, or another output folder.",
-            )
-        foreign = [path for path in outputs.videos if path.exists()]
-        if foreign and earlier is None:
-            raise OutputExistsError(
-                "exists and has no report beside it, so nothing says that it may be replaced",
-                where=str(foreign[0]),
-                remedy="Use --overwrite to replace it, or another output folder.",
-            )
-    video, ring_bytes = found.video, video_needs(found, settings)
-    frames = video.frame_count_estimate
-    duration_s = float(frames / video.average_rate) if video.average_rate else 0.0
-    return VideoTask(index, source, outputs, mark, frames_estimate=frames, duration_s=duration_s, ring_bytes=ring_bytes)
 
 
 class Job:
@@ -130,9 +71,10 @@ class Job:
         self._last: JobSnapshot | None = None
         self._closed = self._abandoned = False
         self._job_id = secrets.token_hex(4)
-        self._lock = OutputLock({task.outputs.folder for task in self.tasks if task.state is not VideoState.SKIPPED})
+        self._lock = _lock_of(self.tasks, settings)
         self._lock.take()
         try:
+            self.tasks = settle(self.tasks, settings)
             for task in self.tasks:
                 if task.error is not None:
                     write_failure(task, task.error, settings)
@@ -140,7 +82,7 @@ class Job:
             here = ray.get_runtime_context().get_node_id()
             place = NodeAffinitySchedulingStrategy(here, soft=False)  # its manifest lies on the driver's disk
             job = ray.remote(JobActor).options(num_cpus=0, max_restarts=0, scheduling_strategy=place)
-            self._actor = job.remote(self.tasks, settings, self._job_id)
+            self._actor = job.remote(self.tasks, _with_scratch(settings), self._job_id)
         except BaseException:
             self._lock.release()
             raise
@@ -238,6 +180,28 @@ class Job:
         """Remove partial files of videos that did not finish, for when the job could not do so itself."""
         for task in self.tasks:
             remove_partials(task.outputs)
+
+
+def _lock_of(tasks: Sequence[VideoTask], settings: Settings) -> OutputLock | RemoteLock:
+    """What keeps other jobs out of every folder that this one will write to; for a job with nothing to do, nothing."""
+    busy = [task.outputs for task in tasks if task.state is not VideoState.SKIPPED]
+    root = next((outputs.publish_root for outputs in busy), "")
+    return RemoteLock(root, settings) if root else OutputLock({outputs.folder for outputs in busy})
+
+
+def _with_scratch(settings: Settings) -> Settings:
+    """The scratch folder by name, so that every node takes the one that the tasks' paths lie in."""
+    storage = settings.storage.model_copy(update={"scratch_dir": str(scratch_root(settings))})
+    return settings.model_copy(update={"storage": storage})
+
+
+def _shared(address: str | None) -> bool:
+    """Whether other machines may work on the job, so that a relative path would mean something else there."""
+    import ray
+
+    if ray.is_initialized():
+        return len([node for node in ray.nodes() if node["Alive"]]) > 1
+    return (address or os.environ.get("RAY_ADDRESS") or "local") != "local"
 
 
 def connect(settings: Settings, address: str | None = None) -> None:

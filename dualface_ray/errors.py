@@ -38,6 +38,10 @@ class DualfaceError(Exception):
         head = f"{self.where}: {self.what}" if self.where else self.what
         return " ".join((f"{head}. {self.remedy}" if self.remedy else head).split())
 
+    def renamed(self, old: str, new: str) -> DualfaceError:
+        """The same error about the same thing under another name."""
+        return _rebuild(type(self), self.what.replace(old, new), self.where.replace(old, new), self.remedy)
+
     def __reduce__(self) -> tuple[object, ...]:
         """Survive pickling (Ray, multiprocessing) with all three parts."""
         return _rebuild, (type(self), self.what, self.where, self.remedy)

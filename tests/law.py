@@ -15,7 +15,7 @@ ORDER = (
     ("media", "detect", "identity", "framing", "compose", "models", "hardware", "demo"),
     ("report", "backends"),
     ("actors",),
-    ("api", "bench", "cli", "door", "main", "submission"),
+    ("api", "bench", "cli", "request", "door", "main", "submission"),
 )
 """Lowest first; a room may import lower ones. The door is the package's own __init__, main its __main__."""
 
@@ -26,6 +26,7 @@ SAME_HEIGHT = {
     "framing": {"identity"},  # it frames tracked persons
     "compose": {"framing", "media"},  # it executes frame plans into canvases
     "report": {"backends"},  # pictures of results need pixels
+    "api": {"request"},
     "bench": {"api"},
     "cli": {"api", "bench", "door", "submission"},
     "door": {"api", "submission"},

@@ -44,8 +44,9 @@ def fake_api(monkeypatch):
     def install(job: PlayedJob | BaseException) -> list[dict[str, object]]:
         calls: list[dict[str, object]] = []
 
-        def run(inputs, output, *, settings, address, say):
-            calls.append({"inputs": inputs, "output": output, "settings": settings, "address": address})
+        def run(inputs, output, *, list_file, settings, address, say):
+            found = {"inputs": inputs, "output": output, "list": list_file, "settings": settings, "address": address}
+            calls.append(found)
             if isinstance(job, BaseException):
                 raise job
             return job
@@ -61,7 +62,8 @@ def fake_api(monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "part"),
     [
-        (["run"], "Missing argument"),
+        (["run"], "Missing option '--output'"),
+        (["run", "-o", "out"], "no input was named"),
         (["run", "a.mp4"], "Missing option '--output'"),
         (["run", "a.mp4", "-o", "out", "--layout", "diagonal"], "See dualface run --help."),
         (["run", "a.mp4", "-o", "out", "--set", "layuot=stacked"], "Did you mean framing.layout?"),

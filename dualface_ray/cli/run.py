@@ -16,7 +16,8 @@ class Request:
     """What the user asked for, as typed."""
 
     inputs: tuple[str, ...]
-    output: Path
+    output: Path | str
+    list_file: Path | None = None
     config: Path | None = None
     sets: tuple[str, ...] = ()
     layout: str | None = None
@@ -51,7 +52,12 @@ def run_request(request: Request, *, as_json: bool = False, quiet: bool = False)
         with (
             terminated_is_interrupted(),
             run(
-                list(request.inputs), request.output, settings=settings, address=request.address, say=display.say
+                list(request.inputs),
+                request.output,
+                list_file=request.list_file,
+                settings=settings,
+                address=request.address,
+                say=display.say,
             ) as job,
             terminated_is_interrupted(),  # again: connecting to Ray sets its own handler
         ):

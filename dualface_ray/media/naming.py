@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dualface_ray.errors import NameCollisionError, RequestError
@@ -31,6 +31,8 @@ class OutputPlan:
     report: Path
     publish: str = field(default="", repr=False)
     """Address of the remote folder that the files go to; empty = they stay."""
+    publish_root: str = field(default="", repr=False)
+    """Address of the whole job's output folder, where that is remote."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -80,7 +82,8 @@ def plan_outputs(
     for item, place, folders in zip(inputs, places, below, strict=True):
         publish = join_address(remote, *folders) if remote else ""
         folder = scratch(publish) if remote else root.joinpath(*folders)
-        plans.append(_plan_one(item, folder, Path(place[-1]).stem, layout, container, publish))
+        plan = _plan_one(item, folder, Path(place[-1]).stem, layout, container)
+        plans.append(replace(plan, publish=publish, publish_root=remote.rstrip("/")))
     _check_sources_differ(inputs)
     _check_outputs_differ(plans)
     _check_inputs_stay(plans, inputs)
@@ -114,7 +117,7 @@ def _plain(part: str) -> str:
     return part.partition("://")[2].replace(":", "_") or part
 
 
-def _plan_one(source: Path | str, folder: Path, stem: str, layout: str, container: str, publish: str) -> OutputPlan:
+def _plan_one(source: Path | str, folder: Path, stem: str, layout: str, container: str) -> OutputPlan:
     marks = ("A", "B") if layout == "separate" else ("dualface",)
     plan = OutputPlan(
         source=source,
@@ -122,7 +125,6 @@ def _plan_one(source: Path | str, folder: Path, stem: str, layout: str, containe
         videos=tuple(folder / f"{stem}.{mark}.{container}" for mark in marks),
         tracks=folder / f"{stem}.tracks.jsonl",
         report=folder / f"{stem}.report.json",
-        publish=publish,
     )
     if max(len(os.fsencode(path.name)) for path in plan.files) > _MAX_NAME_BYTES:
         raise RequestError(

@@ -36,6 +36,7 @@ from dualface_ray.report.run_report import (
     RunReport,
     event_records,
     latency_records,
+    parse_report,
     read_report,
 )
 from dualface_ray.report.task import RateMeter, VideoTask, input_record, versions, write_failure
@@ -81,6 +82,7 @@ __all__ = [
     "load_span",
     "load_survey",
     "overlay",
+    "parse_report",
     "read_report",
     "read_tracks",
     "save_plan",

@@ -27,7 +27,7 @@ _WITHOUT = {
 }
 
 
-def fingerprint(path: Path, settings: Settings, *, result_version: int = RESULT_VERSION) -> str:
+def fingerprint(path: Path, settings: Settings, *, content: str = "", result_version: int = RESULT_VERSION) -> str:
     """64 hex digits that are equal exactly when a finished result may be taken as done.
 
     Counted: the input's content (``input_fingerprint``), ``result_version``, and every setting that changes the
@@ -35,16 +35,22 @@ def fingerprint(path: Path, settings: Settings, *, result_version: int = RESULT_
     ``input`` ``on_damage``, ``max_fps`` and ``deinterlace``. An explicit model file counts by its content, not by its
     path.
 
-    Not counted: ``lane``, ``job`` and ``storage`` (sizes, backend, attempts), the input limits, the input's name, place and time
-    stamps. A result made on another backend therefore counts as done: its frames, time stamps and labels are the same
+    Not counted: ``lane``, ``job`` and ``storage`` (sizes, backend, attempts), the input limits, the input's name, place
+    and time stamps. A result made on another backend therefore counts as done: its frames, time stamps and labels are the same
     by contract.
+
+    Args:
+        path: the input.
+        settings: of the job.
+        content: fingerprint of the input where it is known already, or where the file lies elsewhere.
+        result_version: see above.
 
     Raises:
         InputMissingError: the input or a model file cannot be read.
     """
     record = {
         "result_version": result_version,
-        "input": input_fingerprint(path),
+        "input": content or input_fingerprint(path),
         "settings": counted_settings(settings),
     }
     return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -162,21 +162,32 @@ def read_report(path: Path) -> RunReport:
         InputError: it is no report, damaged, or of a newer schema.
     """
     try:
-        report = RunReport.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise InputMissingError(error.strerror or "cannot be read", where=str(path)) from error
+    return parse_report(content, str(path))
+
+
+def parse_report(content: bytes, where: str) -> RunReport:
+    """The report with this content, found at ``where``.
+
+    Raises:
+        InputError: it is no report, damaged, or of a newer schema.
+    """
+    try:
+        report = RunReport.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise InputError(
             f"not a report ({key}: {first['msg']})" if key else f"not a report ({first['msg']})",
-            where=str(path),
+            where=where,
             remedy="Delete it to have the video made again.",
         ) from error
     if report.schema_version > SCHEMA:
         raise InputError(
             f"schema {report.schema_version} is newer than this version reads ({SCHEMA})",
-            where=str(path),
+            where=where,
             remedy="Update dualface-ray.",
         )
     return report

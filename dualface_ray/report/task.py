@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
 from dualface_ray.errors import DualfaceError
 from dualface_ray.frames import StreamInfo
-from dualface_ray.media import OutputPlan, VideoNeeds
+from dualface_ray.media import OutputPlan, VideoNeeds, join_address, shown_address
 from dualface_ray.report.fingerprint import counted_settings, input_fingerprint
 from dualface_ray.report.progress import VideoProgress, VideoState
 from dualface_ray.report.run_report import ErrorRecord, InputRecord, RunReport
@@ -35,6 +35,7 @@ class VideoTask:
 
     index: int
     source: Path
+    """A local file, or where ``origin`` is fetched to."""
     outputs: OutputPlan
     fingerprint: str = ""
     """Of the input and the settings that change the result; empty when the input cannot be read."""
@@ -46,6 +47,20 @@ class VideoTask:
     """About how long it is; 0 = unknown."""
     ring_bytes: VideoNeeds | int = 0
     """What its frames take in a pool at once, on either kind of lane; a plain number counts for both."""
+    origin: str = field(default="", repr=False)
+    """Address of the source when it is not a local file."""
+    identity: str = ""
+    """What its place says of the content of ``origin`` (an ETag, a time stamp); empty = nothing."""
+
+    @property
+    def publish(self) -> str:
+        """Address of the folder that the results go to; empty = a local one."""
+        return self.outputs.publish
+
+    @property
+    def shown(self) -> str:
+        """The source as people may see it."""
+        return shown_address(self.origin) if self.origin else str(self.source)
 
     @property
     def stream_id(self) -> str:
@@ -56,8 +71,8 @@ class VideoTask:
         """The video before the job begins."""
         return VideoProgress(
             index=self.index,
-            source=str(self.source),
-            outputs=tuple(str(path) for path in self.outputs.videos),
+            source=self.shown,
+            outputs=self.outputs.targets[: len(self.outputs.videos)],
             state=self.state,
             frames_total=self.frames_estimate,
             error=str(self.error) if self.error else "",
@@ -65,17 +80,17 @@ class VideoTask:
         )
 
 
-def input_record(source: Path, info: StreamInfo | None = None) -> InputRecord:
-    """What a report says of its input; as much as can be found out."""
+def input_record(source: Path, info: StreamInfo | None = None, shown: str = "") -> InputRecord:
+    """What a report says of its input, as much as can be found out; ``shown`` is its name where it is no local file."""
     try:
         size, content = source.stat().st_size, input_fingerprint(source)
     except (OSError, DualfaceError):
         size, content = 0, ""
-    record = InputRecord(path=str(source), size_bytes=size, fingerprint=content)
+    record = InputRecord(path=shown or str(source), size_bytes=size, fingerprint=content)
     if info is None:
         return record
-    shown = {"codec": info.codec, "width_px": info.display_width_px, "height_px": info.display_height_px}
-    return record.model_copy(update={**shown, "rate": str(info.average_rate)})
+    facts = {"codec": info.codec, "width_px": info.display_width_px, "height_px": info.display_height_px}
+    return record.model_copy(update={**facts, "rate": str(info.average_rate)})
 
 
 def write_failure(task: VideoTask, error: DualfaceError, settings: Settings, attempts: int = 1) -> None:
@@ -84,15 +99,21 @@ def write_failure(task: VideoTask, error: DualfaceError, settings: Settings, att
     Raises:
         OutputError: not even that can be written.
     """
-    RunReport(
+    report = RunReport(
         state=VideoState.FAILED,
-        input=input_record(task.source),
+        input=input_record(task.source, shown=task.shown),
         fingerprint=task.fingerprint,
         settings=counted_settings(settings),
         attempts=attempts,
         versions=versions(),
         error=ErrorRecord.of(error),
-    ).save(task.outputs.report)
+    )
+    if not task.publish:
+        report.save(task.outputs.report)
+        return
+    from dualface_ray.backends.storage import publish_bytes
+
+    publish_bytes(report.to_json(), join_address(task.publish, task.outputs.report.name), settings)
 
 
 def versions() -> dict[str, str]:

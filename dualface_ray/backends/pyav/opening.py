@@ -61,12 +61,13 @@ PROBLEMS = (av.error.FFmpegError, OSError, ValueError, MemoryError, OverflowErro
 """What PyAV's calls raise; ``av.error.FFmpegError`` is not one base of all (some are Python's own classes too)."""
 
 
-def open_input(path: Path, max_pixels: int = 0) -> InputContainer:
+def open_input(path: Path, max_pixels: int = 0, content: Any = None) -> InputContainer:
     """Open a file for reading; only self-contained formats, only this one file.
 
     Args:
         path: a plain file (see ``media.check_input``).
         max_pixels: decoders refuse larger pictures; 0 = no limit.
+        content: read this (a file opened in Python) instead; the path only names it then.
 
     Raises:
         InputError: it cannot be opened; with what, where and a remedy.
@@ -76,7 +77,8 @@ def open_input(path: Path, max_pixels: int = 0) -> InputContainer:
         options["max_pixels"] = str(max_pixels)
     try:
         # The explicit protocol keeps a name such as "concat:a|b" from being taken for an address.
-        return av.open(f"file:{path.absolute()}", "r", options=options, metadata_errors="replace")
+        named = f"file:{path.absolute()}" if content is None else content
+        return av.open(named, "r", options=options, metadata_errors="replace")
     except PROBLEMS as error:
         raise input_error(error, path) from error
 

@@ -78,20 +78,25 @@ class MediaProbe:
         return next((stream for stream in self.audio if stream.best), None)
 
 
-def probe(path: Path, settings: Settings, stream_id: str = "") -> MediaProbe:
+def probe(
+    path: Path, settings: Settings, stream_id: str = "", *, content: Any = None, size_bytes: int = 0
+) -> MediaProbe:
     """Examine a file: open it restricted, check the limits, decode its first picture.
 
     Args:
         path: the file.
         settings: ``settings.input`` holds the limits.
         stream_id: goes into ``video.stream_id``; the path when empty.
+        content: read this (a file opened in Python) instead; the path only names it then.
+        size_bytes: of ``content``.
 
     Raises:
         InputMissingError, NotAVideoError, UnsupportedMediaError, LimitExceededError: see their classes.
     """
-    size_bytes = check_input(path, allow_symlinks=settings.input.allow_symlinks)
+    if content is None:
+        size_bytes = check_input(path, allow_symlinks=settings.input.allow_symlinks)
     limits = settings.input
-    container = open_input(path, limits.max_width_px * limits.max_height_px)
+    container = open_input(path, limits.max_width_px * limits.max_height_px, content)
     try:
         return _examine(container, path, settings, stream_id or str(path), size_bytes)
     except PROBLEMS as error:
