@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dualface_ray.frames import SIGNATURE_BYTES
 from dualface_ray.identity import constants as c
 from dualface_ray.identity import decode, encode
-from dualface_ray.identity.assign import assign, pair_cost
+from dualface_ray.identity.assign import Forecast, assign, pair_cost
 from dualface_ray.identity.gallery import Person, embedding_distance, evidence
 from dualface_ray.identity.knots import Knot, bends, bent
 from dualface_ray.identity.labels import judge
@@ -80,9 +80,9 @@ def test_joint_assignment_beats_the_greedy_one() -> None:
 
 def test_far_or_resized_faces_are_no_candidates() -> None:
     one = track(0, sight(100))
-    assert pair_cost(one, sight(600, t=0.1), 0.2) is None
-    assert pair_cost(one, sight(100, w=250, t=0.1), 0.2) is None
-    assert pair_cost(one, sight(105, t=0.1), 0.2) is not None
+    assert pair_cost(one, Forecast.of(one, 0.1), sight(600, t=0.1), 0.2) is None
+    assert pair_cost(one, Forecast.of(one, 0.1), sight(100, w=250, t=0.1), 0.2) is None
+    assert pair_cost(one, Forecast.of(one, 0.1), sight(105, t=0.1), 0.2) is not None
 
 
 def test_appearance_decides_between_equally_near_faces() -> None:
@@ -109,7 +109,7 @@ def test_assignment_is_valid_and_the_best_of_all(at: list[float], seen: list[flo
     def total(face_of: tuple[int, ...]) -> float:
         cost = 0.0
         for one, j in zip(tracks, face_of, strict=True):
-            pair = c.MISS_COST if j < 0 else pair_cost(one, faces[j], 0.2)
+            pair = c.MISS_COST if j < 0 else pair_cost(one, Forecast.of(one, faces[j].t_s), faces[j], 0.2)
             cost += math.inf if pair is None else pair
         return cost
 

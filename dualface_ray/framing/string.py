@@ -27,6 +27,8 @@ def taut_string(
     path: list[float] = []
     value, at_s, i = start, start_s, 0
     while i < count:
+        if max(low[i:]) <= value <= min(high[i:]):  # nothing asks for a move any more
+            return path + [value] * (count - i)
         least, most = -speed, speed
         least_at = most_at = -1
         k = i

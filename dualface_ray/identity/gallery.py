@@ -20,6 +20,9 @@ from dualface_ray.identity.motion import Motion
 from dualface_ray.identity.sights import Sight, Track, look_distance
 from dualface_ray.settings import Settings
 
+_OLD, _NEW = np.float32(0.95), np.float32(0.05)
+"""Weights of a person's mean descriptor and of another sight's."""
+
 
 @dataclass(slots=True)
 class Person:
@@ -57,8 +60,8 @@ class Person:
         if self.look is None or self.look.shape != sight.look.shape or (sight.clear and not self.look_clear):
             self.look, self.look_clear = sight.look.copy(), sight.clear
             return
-        mean = self.look * np.float32(0.95) + sight.look * np.float32(0.05)
-        self.look = mean / np.float32(math.sqrt(float(mean @ mean)) or 1.0)
+        mean = self.look * _OLD + sight.look * _NEW
+        self.look = mean / np.float32(math.sqrt(float(mean.dot(mean))) or 1.0)
 
     def enrol(self, embedding: F32, t_s: float) -> None:
         """Add to the gallery; the first embedding stays as the anchor, the oldest other one makes room."""

@@ -18,6 +18,8 @@ from dualface_ray.identity.tracks import Box
 
 OTHER = "-"
 """Label of a track that was decided to be neither A nor B."""
+_LOOK_DECAY = np.float32(0.9)
+"""What each sight leaves of the descriptors before it."""
 
 
 @dataclass(slots=True)
@@ -70,7 +72,7 @@ def look_distance(a: F32 | None, b: F32 | None) -> float | None:
     """Euclidean distance of two unit descriptors, or None when one is missing."""
     if a is None or b is None or a.shape != b.shape:
         return None
-    return math.sqrt(max(0.0, 2.0 - 2.0 * float(a @ b)))
+    return math.sqrt(max(0.0, 2.0 - 2.0 * float(a.dot(b))))
 
 
 @dataclass(slots=True)
@@ -140,9 +142,9 @@ class Track:
             if self.look_sum is None or not self.look_hits:
                 self.look_sum = sight.look.copy()
             else:
-                self.look_sum = self.look_sum * np.float32(0.9) + sight.look
+                self.look_sum = self.look_sum * _LOOK_DECAY + sight.look
             self.look_hits += int(sight.clear)
-            self.look = self.look_sum / np.float32(math.sqrt(float(self.look_sum @ self.look_sum)) or 1.0)
+            self.look = self.look_sum / np.float32(math.sqrt(float(self.look_sum.dot(self.look_sum))) or 1.0)
 
     def forget(self, before: int) -> None:
         """Drop sights older than that frame, but the newest of them (an end to interpolate from) and the last one."""
