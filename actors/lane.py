@@ -167,11 +167,13 @@ class Lane:
         A lane that works takes some seconds at most, any other one none: nothing that hangs is waited for.
         """
         graceful = self.state is LaneState.READY
+        end_s = time.monotonic() + CLOSE_TIMEOUT_S
         self.state = LaneState.CLOSED if self.state is not LaneState.DEAD else self.state
         for role in ("encoder", "inference", "decoder"):
             actors = [actor for name, actor in self._actors.items() if name.startswith(role)]
             if graceful and actors:
-                ray.wait([a.close.remote() for a in actors], num_returns=len(actors), timeout=CLOSE_TIMEOUT_S)
+                left_s = max(0.0, end_s - time.monotonic())
+                ray.wait([a.close.remote() for a in actors], num_returns=len(actors), timeout=left_s)
             for actor in actors:
                 ray.kill(actor, no_restart=True)
         self._actors.clear()

@@ -19,9 +19,9 @@ SMALL = {"framing.width_px": 320, "framing.height_px": 180, "reid": "off"}
 """A small picture: these tests are about nodes."""
 
 
-@pytest.fixture
-def cluster() -> Iterator[object]:
-    """A head without cores; the tests add nodes."""
+@pytest.fixture(scope="module")
+def head() -> Iterator[object]:
+    """A head without cores."""
     import ray
     from ray.cluster_utils import Cluster
 
@@ -33,6 +33,24 @@ def cluster() -> Iterator[object]:
     yield made
     ray.shutdown()
     made.shutdown()
+
+
+@pytest.fixture
+def cluster(head) -> Iterator[object]:
+    """The tests add nodes, and they go afterwards."""
+    yield head
+    for node in list(head.worker_nodes):
+        head.remove_node(node, allow_graceful=False)
+    deadline_s = time.monotonic() + 30
+    while len(living()) > 1:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+
+
+def living() -> list[object]:
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]
 
 
 @pytest.fixture(scope="module")
