@@ -1215,7 +1215,8 @@ def scenes(work: Path) -> None:
         say(
             f"scenes every_frame={every_frame}: {len(names)} scenes, {frames} frames, "
             f"states equal {np.mean(states):.4f}, "
-            f"boxes p50 {p50:.2f} p95 {p95:.2f} p99 {p99:.2f} max {max(apart):.1f} px, not alike: {', '.join(wrong) or 'none'}"
+            f"boxes p50 {p50:.2f} p95 {p95:.2f} p99 {p99:.2f} max {max(apart):.1f} px, "
+            f"not alike: {', '.join(wrong) or 'none'}"
         )
         whole = whole and not wrong and np.mean(states) >= 0.995
     need(whole, "the same labels everywhere, the same states in 99.5 % of frames")
