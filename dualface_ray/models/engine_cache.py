@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,6 +15,7 @@ from dualface_ray.models.engine_build import Progress, build_engine
 from dualface_ray.models.engine_key import EngineKey
 from dualface_ray.models.locks import one_at_a_time
 from dualface_ray.models.store import cache_dir, model_sha256
+from dualface_ray.models.writing import write_complete
 
 
 def built_engine(
@@ -76,17 +75,7 @@ def _store(path: Path, data: bytes, key: EngineKey) -> None:
     """The stamp first, then the engine, each complete or absent."""
     stamp = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "key": asdict(key)}
     for target, content in ((path.with_suffix(".json"), json.dumps(stamp, indent=1).encode()), (path, data)):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{target.name}.")
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_complete(target, content)
 
 
 def _whole(path: Path) -> bool:

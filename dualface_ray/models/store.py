@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from dualface_ray.models.dlib_resnet import convert_dlib_resnet
 from dualface_ray.models.fetch import Progress, fetch_member, pull_command
 from dualface_ray.models.locks import one_at_a_time
 from dualface_ray.models.registry import ModelSpec, model_spec
+from dualface_ray.models.writing import write_complete
 
 _RECIPE = 1
 """Part of every file name; raise it when a converter's result changes."""
@@ -168,21 +168,5 @@ def _store(path: Path, data: bytes, spec: ModelSpec) -> None:
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     _seen.pop(path, None)
-    _write(_stamp_path(path), json.dumps(stamp, indent=1).encode())
-    _write(path, data)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Complete or absent: a private file in the same folder, flushed, then renamed."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_complete(_stamp_path(path), json.dumps(stamp, indent=1).encode())
+    write_complete(path, data)
