@@ -15,8 +15,8 @@ from typing import Any
 
 from actors.messages import SegmentJob
 from actors.pipe import Pipe, Task
+from actors.segments import Segment, encode_spec
 from dualface_ray.backends import Backend
-from dualface_ray.backends.pyav import SegmentWriter
 from dualface_ray.compose import output_colour
 from dualface_ray.errors import UnsupportedMediaError
 from dualface_ray.frames import StreamInfo
@@ -24,9 +24,6 @@ from dualface_ray.framing import CanvasPlan, DirectedFrame
 from dualface_ray.media import (
     HDR_TRANSFERS,
     AtomicFile,
-    EncodeSession,
-    EncodeSpec,
-    Packet,
     remove_partials,
     require_free,
 )
@@ -47,22 +44,6 @@ class Place:
     first_frame: int = 0
     origin_ticks: int | None = None
     """Time stamp of the video's first frame; None = of the first one written."""
-
-
-@dataclass(slots=True)
-class Segment:
-    """One output video on its way: an encoder and the file its packets go to."""
-
-    encoder: EncodeSession
-    path: Path
-    writer: SegmentWriter | None = None
-
-    def write(self, packets: Sequence[Packet]) -> None:
-        """Add packets; the file begins with the first, for only then the codec's configuration is known."""
-        for packet in packets:
-            if self.writer is None:
-                self.writer = SegmentWriter(self.path, self.encoder.spec, self.encoder.extradata)
-            self.writer.write(packet)
 
 
 class PictureFiles:
@@ -206,33 +187,18 @@ class PictureFiles:
         return range(begin, begin + times)
 
     def _open(self, canvases: Sequence[CanvasPlan], pictures: Sequence[Any]) -> None:
-        encode = self._settings.encode
-        rate = self._info.average_rate if self.clock is None else self._rate
-        colour = output_colour(self._info)
         bits = 8 * pictures[0].dtype.itemsize
-        if bits == 8 and encode.hdr == "keep" and colour.transfer in HDR_TRANSFERS:
+        colour = output_colour(self._info)
+        if bits == 8 and self._settings.encode.hdr == "keep" and colour.transfer in HDR_TRANSFERS:
             raise UnsupportedMediaError(
                 "its HDR cannot be kept: this backend composes 8 bits",
                 where=str(self._job.source),
                 remedy="Set encode.hdr=tonemap, or lane.backend=cpu.",
             )
+        rate = self._info.average_rate if self.clock is None else self._rate
+        base = self._info.time_base if self.clock is None else 1 / rate
         for canvas, target in zip(canvases, self.place.segments, strict=True):
-            spec = EncodeSpec(
-                width_px=canvas.width_px,
-                height_px=canvas.height_px,
-                time_base=self._info.time_base if self.clock is None else 1 / rate,
-                rate=rate,
-                codec=encode.codec,
-                quality=encode.quality,
-                preset=encode.preset,
-                gop_frames=max(1, round(encode.gop_s * rate)),
-                colour_matrix=colour.matrix,
-                colour_primaries=colour.primaries,
-                colour_transfer=colour.transfer,
-                full_range=colour.full_range,
-                threads=self._threads,
-                bits=min(bits, 10),
-            )
+            spec = encode_spec(canvas, colour, self._settings, rate, base, self._threads, min(bits, 10))
             self.segments.append(Segment(self._backend.open_encoder(spec), target))
 
 

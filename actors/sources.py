@@ -54,7 +54,10 @@ def open_source(
 
 def _survey(job: SegmentJob, backend: Backend, settings: Settings, threads: int, tick: Callable[[], None]) -> Source:
     found = probe(job.source, settings, job.stream_id)
-    survey = survey_file(found, settings, tick)
+    if settings.identity.reid == "off":
+        survey = FileSurvey("faces of different parts cannot be compared without re-identification (identity.reid)")
+    else:
+        survey = survey_file(found, settings, tick)
     keys = [] if survey.refusal else [pts_ticks for _, pts_ticks in sample_keys(survey, found.video.time_base)]
     session = backend.open_key_frames(job.source, job.stream_id, settings, threads, keys)
     return Source(session, max(1, len(keys)), survey=survey)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from actors.decoder import DecodeLinks, DecodeService
-from actors.encoder import EncodeService
+from actors.decoding import DecodeLinks, DecodeService
+from actors.encoding import EncodeService
 from actors.inference import InferenceLinks, InferenceService
 from actors.messages import SegmentJob, StreamStatus
 from actors.session import SessionLinks

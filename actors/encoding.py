@@ -1,0 +1,142 @@
+"""EncodeService: one session and one thread per unit.
+
+SegmentJob ─► open_session ─► _Worker: inbox ─► Session.handle ... done ─► release ─► finalise
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Mapping
+
+from actors.messages import ActorStatus, SegmentJob, StreamKey
+from actors.session import Message, Session, SessionLinks, SessionTools
+from actors.sessions import open_session
+from dualface_ray.backends import Backend
+from dualface_ray.errors import ActorError, Cancelled, DualfaceError
+from dualface_ray.frames import ArenaHandle, PoolReader
+from dualface_ray.report import Quantiles
+from dualface_ray.settings import Settings
+
+
+class EncodeService:
+    """Holds a video session per stream; each works in its own thread on its own inbox.
+
+    Args:
+        backend: where pixels live.
+        settings: of the job.
+        encode_threads: threads of one encoder.
+        discard: benchmarks only: nothing is encoded or written.
+    """
+
+    def __init__(self, backend: Backend, settings: Settings, *, encode_threads: int, discard: bool = False) -> None:
+        self._backend = backend
+        self._settings = settings
+        self._encode_threads = encode_threads
+        self._discard = discard
+        self._readers: dict[str, PoolReader] = {}
+        self._links: SessionLinks | None = None
+        self._facts: Mapping[str, str] = {}
+        self._workers: dict[StreamKey, _Worker] = {}
+
+    def attach(self, handle: ArenaHandle) -> None:
+        """Map a decoder's pool; once each, before the first stream."""
+        self._readers[handle.pool_id] = PoolReader(self._backend.attach_arena(handle))
+
+    def connect(self, links: SessionLinks, facts: Mapping[str, str]) -> None:
+        """Tell the service its peers and what computes there (for the reports); before the first stream."""
+        self._links = links
+        self._facts = facts
+
+    def open(self, job: SegmentJob) -> None:
+        """A segment will come; its outputs are known from here on."""
+        if self._links is None or not self._readers:
+            raise ActorError("a segment came before the pool was attached", where="encoder")
+        tools = SessionTools(
+            backend=self._backend,
+            settings=self._settings,
+            readers=self._readers,
+            links=self._links,
+            encode_threads=self._encode_threads,
+            discard=self._discard,
+            facts=self._facts,
+        )
+        worker = _Worker(open_session(job, tools), self._links)
+        self._workers[job.key] = worker
+        worker.thread.start()
+
+    def post(self, message: Message) -> None:
+        """Pass a message to its session; those for streams that are over vanish."""
+        worker = self._workers.get(message.key)
+        if worker is not None:
+            worker.inbox.put(message)
+
+    def cancel(self, key: StreamKey) -> None:
+        """Give a segment up; its end shows in the status."""
+        worker = self._workers.get(key)
+        if worker is not None:
+            worker.cancel()
+
+    def forget(self, key: StreamKey) -> None:
+        """The segment's end has been noted."""
+        worker = self._workers.pop(key, None)
+        if worker is not None:
+            worker.cancel()
+
+    def status(self) -> ActorStatus:
+        """How far each segment has come."""
+        streams = tuple(worker.session.status() for worker in list(self._workers.values()))
+        more = sum(worker.session.progress for worker in list(self._workers.values()))
+        return ActorStatus(progress=more + sum(stream.frames_done for stream in streams), streams=streams)
+
+    def latency(self) -> dict[str, dict[str, float]]:
+        """Durations of each stage over all segments it knows, summarised (seconds)."""
+        merged: dict[str, Quantiles] = {}
+        for worker in list(self._workers.values()):
+            for stage, quantiles in worker.session.latency().items():
+                merged.setdefault(stage, Quantiles()).merge(quantiles)
+        return {stage: quantiles.summary() for stage, quantiles in merged.items()}
+
+    def close(self) -> None:
+        """Give up what still runs, remove its partial files and unmap the pool. Harmless when called twice."""
+        workers = list(self._workers.values())
+        for worker in workers:
+            worker.cancel()
+        for worker in workers:
+            worker.thread.join()
+        self._workers.clear()
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
+
+
+class _Worker:
+    """The thread of one session; whatever happens in it ends as the session's final state."""
+
+    def __init__(self, session: Session, links: SessionLinks) -> None:
+        self.session = session
+        self.inbox: queue.SimpleQueue[Message | Cancelled] = queue.SimpleQueue()
+        self._links = links
+        self.thread = threading.Thread(target=self._run, name=f"encode-{session.job.stream_id}", daemon=True)
+
+    def cancel(self) -> None:
+        """Jump the queue: the session looks for it between any two frames."""
+        self.session.cancelled.set()
+        self.inbox.put(Cancelled("cancelled", where=str(self.session.job.source)))
+
+    def _run(self) -> None:
+        session = self.session
+        try:
+            while not session.done:
+                message = self.inbox.get()
+                if isinstance(message, Cancelled):
+                    raise message
+                session.handle(message)
+            self._links.release(session.job)
+            session.finalise()
+        except DualfaceError as error:
+            session.fail(error)
+        except Exception as error:  # a fault of ours must end the video, not leave the job waiting
+            session.fail(ActorError(f"encoding failed: {error!r}", where=str(session.job.source)))
+        finally:
+            self._links.release(session.job)
