@@ -1,0 +1,211 @@
+"""Memory that runs out is one error, whichever library says so: the lane starts again with a smaller plan for it."""
+
+from __future__ import annotations
+
+import types
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import host_cupy
+import numpy as np
+import pytest
+
+from dualface_ray.backends import DevicePlan, load_backend
+from dualface_ray.backends.cuda import nvdec as nvdec_room
+from dualface_ray.backends.cuda import vendor
+from dualface_ray.backends.cuda.gate import SessionGate
+from dualface_ray.backends.cuda.nvenc import NvencSession
+from dualface_ray.errors import DeviceError, EncodeError, ModelError, VramBudgetError, is_out_of_memory
+from dualface_ray.media import EncodeSpec
+from dualface_ray.models import Engine, Profile
+from dualface_ray.models import trt as trt_room
+from dualface_ray.settings import Settings
+
+
+class OutOfMemoryError(MemoryError):
+    """As CuPy's."""
+
+
+WORDS = (
+    "cudaErrorMemoryAllocation: out of memory",
+    "CUDA_ERROR_OUT_OF_MEMORY: out of memory",
+    "Out of memory allocating 1,048,576 bytes (allocated so far: 0 bytes, limit set to: 1,024 bytes).",
+    "[virtualMemoryBuffer.cpp::resizePhysical::154] Error Code 2: OutOfMemory (no further information)",
+    "cuvidCreateDecoder(&m_hDecoder, &videoDecodeCreateInfo) returned error 2 CUDA_ERROR_OUT_OF_MEMORY",
+)
+
+
+@pytest.mark.parametrize("text", WORDS)
+def test_the_libraries_words_are_known(text: str) -> None:
+    assert is_out_of_memory(text)
+    assert not is_out_of_memory("cudaErrorIllegalAddress: an illegal memory access was encountered")
+    assert not is_out_of_memory("NV_ENC_ERR_INVALID_PARAM")
+
+
+@pytest.mark.parametrize(
+    "error", [OutOfMemoryError(WORDS[2]), RuntimeError(WORDS[0]), RuntimeError(WORDS[1]), MemoryError()]
+)
+def test_cuda_and_cupy(error: Exception) -> None:
+    with pytest.raises(VramBudgetError, match="device memory is used up"), vendor.translated("composing"):
+        raise error
+    with pytest.raises(DeviceError, match="illegal"), vendor.translated("composing"):
+        raise RuntimeError("cudaErrorIllegalAddress: an illegal memory access")
+
+
+# --- NVDEC ---------------------------------------------------------------------------------------------------------
+class Codec:
+    """PyNvVideoCodec with a card that is full."""
+
+    PyNvVCExceptionUnsupported = KeyError
+    cudaVideoCodec = types.SimpleNamespace(H264=4)  # noqa: N815 - the library's names
+    cudaVideoChromaFormat = types.SimpleNamespace(**{"420": 1})  # noqa: N815
+    PacketData = types.SimpleNamespace
+
+    def __init__(self, *, opens: bool) -> None:
+        self.opens = opens
+
+    def GetDecoderCaps(self, **_: object) -> None:  # noqa: N802
+        raise RuntimeError(WORDS[1])
+
+    def CreateDecoder(self, **_: object) -> Any:  # noqa: N802
+        if not self.opens:
+            raise RuntimeError(WORDS[4])
+        return self
+
+    def Decode(self, packet: object) -> list[object]:  # noqa: N802
+        raise RuntimeError(WORDS[4])
+
+
+def test_nvdec_when_asked_opened_and_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvdec_room, "context_handle", lambda: 1)
+    monkeypatch.setattr(nvdec_room, "_caps", {})
+    monkeypatch.setattr(nvdec_room, "video_codec", lambda: Codec(opens=False))
+    with pytest.raises(VramBudgetError, match="NVDEC found no memory"):
+        nvdec_room.capabilities("h264", 8)
+    with pytest.raises(VramBudgetError, match="NVDEC found no memory"):
+        nvdec_room.Decoder("x.mp4", "h264", 0)
+    monkeypatch.setattr(nvdec_room, "video_codec", lambda: Codec(opens=True))
+    decoder = nvdec_room.Decoder("x.mp4", "h264", 0)
+    with pytest.raises(VramBudgetError, match=r"x\.mp4"):
+        decoder.decode(b"\0\0\0\1", 0, key=True)
+
+
+# --- NVENC ---------------------------------------------------------------------------------------------------------
+class Encoders:
+    """NVENC that opens and then finds no memory."""
+
+    NV_ENC_PIC_PARAMS = types.SimpleNamespace
+
+    def CreateEncoder(self, *_: object, **__: object) -> Any:  # noqa: N802
+        return self
+
+    def GetSequenceParams(self) -> bytes:  # noqa: N802
+        return b"sps"
+
+    def Encode(self, *_: object) -> list[Any]:  # noqa: N802
+        raise RuntimeError(WORDS[0])
+
+
+def test_nvenc_in_the_middle_of_a_video(tmp_path: Path) -> None:
+    class Stream:
+        ptr = 1
+
+    picture = np.zeros((96, 64), np.uint8).view(host_cupy.ndarray)
+    spec = EncodeSpec(64, 64, Fraction(1, 30), Fraction(30))
+    session = NvencSession(spec, SessionGate(0, tmp_path), Encoders(), Stream(), 0)
+    with pytest.raises(VramBudgetError, match="NVENC found no memory"):
+        session.encode(picture, 0)
+    with pytest.raises(EncodeError):
+        session.encode(picture, 0)  # time stamps must increase: the session itself is still in order
+
+
+# --- TensorRT ------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    yield host_cupy.install(monkeypatch)
+    host_cupy.remove()
+
+
+class Api:
+    """TensorRT whose runtime gives nothing and says why in its log."""
+
+    contexts_share_profiles = False
+    logger = None
+
+    def __init__(self, said: str) -> None:
+        self.complaints = deque([said])
+        self.trt = self
+
+    def Runtime(self, logger: None) -> Any:  # noqa: N802
+        return self
+
+    def deserialize_cuda_engine(self, data: bytes) -> None:
+        return None
+
+    failure = trt_room.Api.failure
+
+
+def test_an_engine_that_does_not_load_says_why(cupy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dualface_ray.models import engine as engine_room
+
+    path = tmp_path / "x.engine"
+    path.write_bytes(b"plan")
+    monkeypatch.setattr(engine_room, "tensorrt", lambda: Api(WORDS[3]))
+    with pytest.raises(VramBudgetError, match="device memory is used up"):
+        Engine(path, Profile(4, 64, 64), None)
+    monkeypatch.setattr(engine_room, "tensorrt", lambda: Api("Serialization assertion failed: version mismatch"))
+    with pytest.raises(ModelError, match="version mismatch") as caught:
+        Engine(path, Profile(4, 64, 64), None)
+    assert "Delete it" in caught.value.remedy
+
+
+# --- limits --------------------------------------------------------------------------------------------------------
+def test_the_plans_limit_is_cupys_limit(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[int] = []
+    monkeypatch.setattr(host_cupy.Pool, "set_limit", lambda self, *, size: limits.append(size))
+    load_backend("cuda", DevicePlan(pool_bytes=5 << 20))
+    load_backend("cuda", DevicePlan())
+    assert limits == [5 << 20]
+    assert load_backend("cpu", DevicePlan(pool_bytes=1)).name == "cpu"
+
+
+def test_the_plan_chooses_the_encoder(cupy: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from dualface_ray.backends.cuda import encode as encode_room
+
+    spec = EncodeSpec(64, 64, Fraction(1, 30), Fraction(30))
+    monkeypatch.setattr(encode_room, "has_nvenc", lambda codec: True)
+    opened = load_backend("cuda", DevicePlan(encoder="cpu")).open_encoder(spec)
+    assert type(opened).__name__ == "HostEncodeSession"
+    opened.close()
+    monkeypatch.setattr(encode_room, "has_nvenc", lambda codec: False)
+    monkeypatch.setattr(encode_room, "video_codec", Encoders)
+    monkeypatch.setattr(encode_room, "gate_folder", lambda card: tmp_path)
+    backend = load_backend("cuda", DevicePlan(encoder="nvenc", encoder_sessions=1))
+    first = backend.open_encoder(spec)
+    assert type(first).__name__ == "NvencSession"
+    with pytest.raises(Exception, match="all 1 encoder sessions of this lane are taken"):
+        backend.open_encoder(spec)
+    first.close()
+
+
+def test_only_the_plans_orientations_are_built_beforehand(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dualface_ray.backends.cuda import detector as detector_room
+    from dualface_ray.backends.cuda import embedder as embedder_room
+
+    built: list[tuple[int, int]] = []
+
+    def build(settings: Settings, profile: Profile, progress: Any) -> Path:
+        built.append((profile.height_px, profile.width_px))
+        return Path("x")
+
+    monkeypatch.setattr(detector_room, "detector_engine", build)
+    monkeypatch.setattr(embedder_room, "build_engine", lambda settings, progress: built.append((0, 0)))
+    load_backend("cuda", DevicePlan(orientations=("portrait",))).prepare(Settings(), built.append)
+    assert built == [(640, 384), (0, 0)]
+    built.clear()
+    off = Settings.model_validate({"identity": {"reid": "off"}})
+    load_backend("cuda").prepare(off, built.append)
+    assert built == [(384, 640), (640, 384)]
