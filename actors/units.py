@@ -133,6 +133,11 @@ def pieces_for(duration_s: float, others_s: float, slots: int, settings: Setting
     return max(1, min(most, count))
 
 
+def _bytes(need: Any) -> int:
+    """A need is a number, or one for either kind of lane."""
+    return need if isinstance(need, int) else max(need.host_bytes, need.device_bytes)
+
+
 class Units:
     """All units of a job.
 
@@ -166,13 +171,17 @@ class Units:
         return len(self._waiting) + len(self._held) + len(self._short)
 
     def rings(self) -> list[Any]:
-        """What the frames of each unit that waits take in a pool; a long video may become as many units as it can."""
-        found = [self._videos[self._units[unit_id].video].task.ring_bytes for unit_id in self._waiting]
-        found += [self._videos[name].task.ring_bytes for name in self._short]
+        """What the frames of units take in a pool: as many as wait, the largest of all that are not done.
+
+        A long video may become as many units as it can. A new lane has to hold what a dead one gives back, too.
+        """
+        count, found = len(self._waiting) + len(self._short), [u.video for u in self._units.values()] + self._short
         for name in self._held:
             most = max(1, int(self._videos[name].cost_s // self._settings.job.segment_min_s))
-            found += [self._videos[name].task.ring_bytes] * most
-        return found
+            count += most
+            found += [name] * most
+        needs = [self._videos[name].task.ring_bytes for name in found]
+        return sorted(needs, key=_bytes, reverse=True)[:count]
 
     def release(self, slots: int) -> list[Unit]:
         """Units that may begin now.

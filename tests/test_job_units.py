@@ -214,7 +214,9 @@ def test_plans_count_what_a_long_video_may_become():
     units = Units([task(1, 600, 7), task(2, 10, 5)], SETTINGS, Disk())
     assert sorted(units.rings()) == [5] + [7] * 10
     units.release(1)
-    assert sorted(units.rings()) == [5, 7], "now one survey waits, and the short one"
+    assert units.rings() == [7, 5], "one unit is enough for one place"
+    units.taken("v00001")
+    assert units.rings() == [7], "one waits, but the large one may come back"
 
 
 def test_a_video_that_is_given_up_leaves_no_unit():
