@@ -101,6 +101,9 @@ def test_ray_accepts_the_cluster_file():
     assert "-e RAY_AUTH_MODE=token" in options
     assert "-e NVIDIA_DRIVER_CAPABILITIES=compute,utility,video" in options
     assert any(option.startswith("--shm-size=") for option in options)
+    assert not any("--ipc" in option or "--privileged" in option for option in options), (
+        "one container a node: not needed"
+    )
     assert any("dualface-start-node head" in line for line in document["head_start_ray_commands"])
     assert document["worker_start_ray_commands"][-1] == "dualface-start-node worker $RAY_HEAD_IP"
 
