@@ -11,6 +11,7 @@ from av.video.frame import VideoFrame
 
 from dualface_ray.backends.cpu.signature import signature
 from dualface_ray.backends.pyav import (
+    Delivery,
     Demuxer,
     MediaProbe,
     PictureSource,
@@ -18,11 +19,10 @@ from dualface_ray.backends.pyav import (
     SlotWriter,
     TimedPicture,
     TimedPictures,
-    check_decoded,
     probe,
 )
-from dualface_ray.errors import LimitExceededError, NotAVideoError, UnsupportedMediaError
-from dualface_ray.frames import SIGNATURE_BYTES, Colour, CutCandidates, FrameFlag, PixelLayout, StreamInfo
+from dualface_ray.errors import UnsupportedMediaError
+from dualface_ray.frames import SIGNATURE_BYTES, Colour, PixelLayout, StreamInfo
 from dualface_ray.media import HDR_TRANSFERS, DecodedBatch, DecodedFrame, DecodeSession, FrameRange, Slot
 from dualface_ray.settings import Settings
 
@@ -93,7 +93,6 @@ class CpuDecodeSession:
         self.probe = probe(path, settings, stream_id)
         self._info = info = slot_info(self.probe, settings)
         limits = settings.input
-        self._max_ticks = limits.max_duration_s / float(self._info.time_base)
         self._demuxer = Demuxer(path, limits.max_width_px * limits.max_height_px)
         try:
             if begin_pts_ticks is not None:
@@ -111,12 +110,9 @@ class CpuDecodeSession:
             mirrored=self.probe.mirrored,
             threads=threads,
         )
-        self._settings = settings
-        self._cuts = CutCandidates()
+        self._delivery = Delivery(info, settings, path)
         self._last: VideoFrame | None = None
         self._size = (self._info.width_px, self._info.height_px)
-        self._first_pts: int | None = None
-        self._frames = 0
         self._resized = 0
         self._ended = False
 
@@ -141,14 +137,14 @@ class CpuDecodeSession:
                 self._ended = True
                 break
             frames.append(self._deliver(picture, slot, signatures[len(frames)]))
-        if self._ended and not self._frames:
-            raise NotAVideoError("not one frame can be decoded", where=str(self._path), remedy="Check the file.")
+        if self._ended:
+            self._delivery.end()
         return DecodedBatch(tuple(frames), signatures[: len(frames)], self._ended)
 
     def counters(self) -> dict[str, int]:
         """Repairs and losses so far, by name; absent = none."""
         hdr = self.probe.video.colour.transfer in HDR_TRANSFERS and self._info.colour.transfer not in HDR_TRANSFERS
-        tone_mapped = self._frames if hdr else 0
+        tone_mapped = self._delivery.frames if hdr else 0
         found = {**self._pictures.counters(), "resolution_changes": self._resized, "tone_mapped": tone_mapped}
         return {name: count for name, count in sorted(found.items()) if count}
 
@@ -161,32 +157,13 @@ class CpuDecodeSession:
     def _deliver(
         self, picture: TimedPicture, slot: Slot, out: np.ndarray[tuple[int], np.dtype[np.uint8]]
     ) -> DecodedFrame:
-        flags = FrameFlag.KEY if picture.key else FrameFlag.NONE
-        frame = picture.frame
-        if frame is None:
-            flags |= FrameFlag.CONCEALED
-            frame = self._last
+        frame = picture.frame if picture.frame is not None else self._last
         if frame is None:  # the source never starts with a lost picture
-            raise NotAVideoError("its first frame is lost", where=str(self._path), remedy="Check the file.")
+            raise self._delivery.nothing("its first frame is lost")
         self._last = frame
         if (frame.width, frame.height) != self._size:
             self._size = (frame.width, frame.height)
             self._resized += 1
         self._writer.write(frame, slot)
         signature(slot, self._info, out)
-        if self._cuts.push(out) or not self._frames:
-            flags |= FrameFlag.CUT_CANDIDATE
-        self._frames += 1
-        check_decoded(self._frames * self._info.slot_bytes, self._settings, self._path)
-        return DecodedFrame(self._checked(picture.pts_ticks), flags)
-
-    def _checked(self, pts: int) -> int:
-        if self._first_pts is None:
-            self._first_pts = pts
-        if pts - self._first_pts > self._max_ticks:
-            raise LimitExceededError(
-                "its time stamps run beyond input.max_duration_s",
-                where=str(self._path),
-                remedy="Raise the limit if you trust the file.",
-            )
-        return pts
+        return self._delivery.frame(picture.pts_ticks, out, key=picture.key, lost=picture.frame is None)

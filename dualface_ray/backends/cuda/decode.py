@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from dualface_ray.backends.cuda.arena import address_of
 from dualface_ray.backends.cuda.formats import hardware_info, only_on_cpu
@@ -22,24 +21,26 @@ from dualface_ray.backends.cuda.ledger import ONE_PICTURE_EACH, PictureLedger, S
 from dualface_ray.backends.cuda.nvdec import Decoder, Surface, require_support
 from dualface_ray.backends.cuda.surfaces import SlotCopier
 from dualface_ray.backends.cuda.vendor import enter_device
-from dualface_ray.backends.pyav import Demuxer, RangeSession, SourcePacket, check_decoded, parameter_sets, probe
+from dualface_ray.backends.pyav import (
+    HOPELESS_PACKETS,
+    Delivery,
+    Demuxer,
+    RangeSession,
+    SourcePacket,
+    damaged,
+    ends_early,
+    parameter_sets,
+    probe,
+)
 from dualface_ray.errors import (
     DamagedInputError,
     InputError,
-    LimitExceededError,
-    NotAVideoError,
     UnsupportedMediaError,
 )
-from dualface_ray.frames import CutCandidates, FrameFlag, StreamInfo
-from dualface_ray.media import DecodedBatch, DecodedFrame, DecodeSession, FrameRange, Slot
+from dualface_ray.frames import StreamInfo
+from dualface_ray.media import DecodedBatch, DecodeSession, FrameRange, Slot
 from dualface_ray.settings import Settings
 from dualface_ray.timeline import PtsRepair, frame_ticks
-
-_HOPELESS_PACKETS = 3000
-"""A decoder that takes so many packets without giving a picture will not recover."""
-_SHORT_S = 1
-_SHORT_SHARE = 50
-"""A file whose pictures end more than a second and a fiftieth before its header says was cut off."""
 
 
 def open_decoder(path: Path, stream_id: str, settings: Settings, only: FrameRange | None = None) -> DecodeSession:
@@ -71,7 +72,6 @@ class CudaDecodeSession:
         self._begin_ticks = begin_pts_ticks
         self.probe = probe(path, settings, stream_id)
         self._info = hardware_info(self.probe)
-        self._settings = settings
         missing = only_on_cpu(self.probe, settings)
         if missing:
             raise UnsupportedMediaError(
@@ -81,7 +81,6 @@ class CudaDecodeSession:
             )
         limits = settings.input
         self._conceal = limits.on_damage == "conceal"
-        self._max_ticks = limits.max_duration_s / float(self._info.time_base)
         self._demuxer = Demuxer(path, limits.max_width_px * limits.max_height_px)
         self._decoder: Decoder | None = None
         try:
@@ -102,12 +101,10 @@ class CudaDecodeSession:
         )
         self._copier = SlotCopier(self._info, self._stream)
         self._repair = PtsRepair(self._info.time_base, self._info.average_rate)
-        self._cuts = CutCandidates()
+        self._delivery = Delivery(self._info, settings, path)
         self._counters: Counter[str] = Counter()
         self._ready: deque[tuple[Shown, Surface | None]] = deque()
         self._last_slot = 0
-        self._first_pts: int | None = None
-        self._frames = 0
         self._drained = False
 
     @property
@@ -133,14 +130,17 @@ class CudaDecodeSession:
             elif self._last_slot:
                 self._copier.repeat(self._last_slot, slot)
             else:
-                raise NotAVideoError("its first frame is lost", where=str(self._path), remedy="Check the file.")
+                raise self._delivery.nothing("its first frame is lost")
             self._last_slot = address_of(slot)
             shown.append(picture)
         end = not self._advance() if len(shown) == len(slots) else True
         signatures = self._copier.finish(list(slots[: len(shown)]))
-        frames = tuple(self._stamp(picture, row) for picture, row in zip(shown, signatures, strict=True))
-        if end and not self._frames:
-            raise NotAVideoError("not one frame can be decoded", where=str(self._path), remedy="Check the file.")
+        frames = tuple(
+            self._delivery.frame(self._repair.push(picture.raw_pts), row, key=picture.key, lost=picture.lost)
+            for picture, row in zip(shown, signatures, strict=True)
+        )
+        if end:
+            self._delivery.end()
         return DecodedBatch(frames, signatures, end)
 
     def counters(self) -> dict[str, int]:
@@ -174,7 +174,7 @@ class CudaDecodeSession:
 
     def _feed(self, packet: SourcePacket) -> None:
         if packet.corrupt:
-            self._fault("packets_damaged", self._damage("a packet is incomplete"))
+            self._fault("packets_damaged", damaged("a packet is incomplete", self._path))
         lead = self._begin_ticks is not None and packet.pts_ticks is not None and packet.pts_ticks < self._begin_ticks
         stamp = self._ledger.feed(packet.pts_ticks, packet.dts_ticks, key=packet.key, discard=packet.discard or lead)
         data, self._prefix = self._prefix + packet.data if self._prefix else packet.data, b""
@@ -184,8 +184,8 @@ class CudaDecodeSession:
             self._fault("decode_errors", error)
             surfaces = []
         self._take(surfaces)
-        if self._ledger.packets_since_picture > _HOPELESS_PACKETS:
-            raise self._damage("nothing more can be decoded")
+        if self._ledger.packets_since_picture > HOPELESS_PACKETS:
+            raise damaged("nothing more can be decoded", self._path)
 
     def _finish(self) -> None:
         self._drained = True
@@ -202,12 +202,12 @@ class CudaDecodeSession:
 
     def _show(self, pictures: list[tuple[Shown, Surface | None]]) -> None:
         if any(picture.lost for picture, _ in pictures) and not self._conceal:
-            raise self._damage("a picture is lost")
+            raise damaged("a picture is lost", self._path)
         self._ready.extend(pictures)
 
     def _session(self) -> Decoder:
         if self._decoder is None:
-            raise self._damage("the decoder is closed")
+            raise damaged("the decoder is closed", self._path)
         return self._decoder
 
     def _fault(self, name: str, error: InputError) -> None:
@@ -217,34 +217,9 @@ class CudaDecodeSession:
 
     def _check_length(self) -> None:
         """Notice a file that ends well before its own header says (libav reports a read error as the end)."""
-        duration, end = self._demuxer.duration_ticks, self._ledger.end_ticks
-        if not duration or end is None:
-            return
-        missing = duration - (end - self._demuxer.start_ticks)
-        if missing * self._demuxer.time_base > _SHORT_S and missing * _SHORT_SHARE > duration:
-            self._fault("truncated", self._damage("it ends early"))
-
-    def _stamp(self, picture: Shown, signature: Any) -> DecodedFrame:
-        flags = FrameFlag.KEY if picture.key else FrameFlag.NONE
-        if picture.lost:
-            flags |= FrameFlag.CONCEALED
-        if self._cuts.push(signature) or not self._frames:
-            flags |= FrameFlag.CUT_CANDIDATE
-        self._frames += 1
-        check_decoded(self._frames * self._info.slot_bytes, self._settings, self._path)
-        pts = self._repair.push(picture.raw_pts)
-        self._first_pts = pts if self._first_pts is None else self._first_pts
-        if pts - self._first_pts > self._max_ticks:
-            raise LimitExceededError(
-                "its time stamps run beyond input.max_duration_s",
-                where=str(self._path),
-                remedy="Raise the limit if you trust the file.",
-            )
-        return DecodedFrame(pts, flags)
-
-    def _damage(self, what: str) -> DamagedInputError:
-        remedy = "Copy it again, or set input.on_damage=conceal to go on."
-        return DamagedInputError(f"is damaged ({what})", where=str(self._path), remedy=remedy)
+        end = self._ledger.end_ticks
+        if end is not None and ends_early(self._demuxer, end, self._ledger.widest_ticks):
+            self._fault("truncated", damaged("it ends early", self._path))
 
 
 def _leading_bytes(codec: str, extradata: bytes | None, inside: bool) -> bytes:

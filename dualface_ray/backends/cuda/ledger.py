@@ -58,6 +58,9 @@ class PictureLedger:
         self.packets_since_picture = 0
         self.end_ticks: int | None = None
         """End of the last packet by its own time stamp, for the check against the header's duration."""
+        self.widest_ticks = 0
+        """Longest time from one time stamp to a later one: how long a slide is shown."""
+        self._latest: int | None = None
 
     def feed(self, pts: int | None, dts: int | None, *, key: bool, discard: bool) -> int:
         """Note a packet about to be decoded.
@@ -71,6 +74,9 @@ class PictureLedger:
         heapq.heappush(self._pending, stamp)
         self._fed[stamp].append(Fed(raw, key, discard))
         self.packets_since_picture += 1
+        if raw is not None:
+            self.widest_ticks = max(self.widest_ticks, raw - self._latest if self._latest is not None else 0)
+            self._latest = raw if self._latest is None else max(self._latest, raw)
         if raw is not None and not discard:
             end = raw + self._step
             self.end_ticks = end if self.end_ticks is None else max(self.end_ticks, end)

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from dualface_ray.backends.pyav.access import begins_cleanly, parameter_sets
 from dualface_ray.backends.pyav.assemble import AssembleReport, assemble
+from dualface_ray.backends.pyav.delivery import HOPELESS_PACKETS, Delivery, damaged
 from dualface_ray.backends.pyav.demux import Demuxer, SourcePacket
-from dualface_ray.backends.pyav.limits import check_decoded
 from dualface_ray.backends.pyav.opening import PROBLEMS, encode_error, input_error, open_input
-from dualface_ray.backends.pyav.pictures import Picture, PictureSource
+from dualface_ray.backends.pyav.pictures import Picture, PictureSource, ends_early
 from dualface_ray.backends.pyav.pixels import SlotWriter
 from dualface_ray.backends.pyav.probe import AudioInfo, MediaProbe, probe
 from dualface_ray.backends.pyav.ranges import RangeSession
@@ -24,9 +24,11 @@ from dualface_ray.backends.pyav.survey import survey_file
 from dualface_ray.backends.pyav.timed import TimedPicture, TimedPictures
 
 __all__ = [
+    "HOPELESS_PACKETS",
     "PROBLEMS",
     "AssembleReport",
     "AudioInfo",
+    "Delivery",
     "Demuxer",
     "MediaProbe",
     "Picture",
@@ -39,8 +41,9 @@ __all__ = [
     "TimedPictures",
     "assemble",
     "begins_cleanly",
-    "check_decoded",
+    "damaged",
     "encode_error",
+    "ends_early",
     "input_error",
     "open_input",
     "parameter_sets",

@@ -11,6 +11,7 @@ from typing import Any
 from av.codec.context import ThreadType
 from av.video.frame import VideoFrame
 
+from dualface_ray.backends.pyav.delivery import HOPELESS_PACKETS, damaged
 from dualface_ray.backends.pyav.demux import Demuxer
 from dualface_ray.backends.pyav.opening import PROBLEMS
 from dualface_ray.errors import DamagedInputError, DualfaceError
@@ -19,8 +20,6 @@ from dualface_ray.timeline import round_fraction
 _SUSPECT_PACKETS = 64
 """For so many packets after a proven fault, a packet without a picture counts as lost: more than the reordering of
 any codec and the delay of its threads. Without a fault nearby such packets are normal (fields, hidden frames)."""
-_HOPELESS_PACKETS = 3000
-"""A decoder that takes so many packets without giving a picture will not recover."""
 _SHORT_S = Fraction(1)
 _SHORT_SHARE = 50
 """An end up to a second, or a fiftieth of the duration, early is what rounded headers look like."""
@@ -105,7 +104,7 @@ class PictureSource:
         self._barren += 1
         self._take(self._decode(packet))
         self._suspect = max(0, self._suspect - 1)
-        if self._barren > _HOPELESS_PACKETS:
+        if self._barren > HOPELESS_PACKETS:
             raise self._damage("nothing more can be decoded")
 
     def _read(self) -> Any:
@@ -198,8 +197,7 @@ class PictureSource:
             self._fault("truncated", "it ends early")
 
     def _damage(self, what: str) -> DamagedInputError:
-        remedy = "Copy it again, or set input.on_damage=conceal to go on."
-        return DamagedInputError(f"is damaged ({what})", where=str(self._demuxer.path), remedy=remedy)
+        return damaged(what, self._demuxer.path)
 
 
 def ends_early(demuxer: Demuxer, end_ticks: int, widest_ticks: int) -> bool:
