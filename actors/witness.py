@@ -22,8 +22,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from dualface_ray.errors import RequestError
 from dualface_ray.report import VideoTask
 
-ANSWER_TIMEOUT_S = 30.0
-"""A node that has a lane starts a process and answers in two or three seconds."""
+ANSWER_TIMEOUT_S = 120.0
+"""A node starts a process and answers in two or three seconds, unless it is very busy; one that misses a folder says so
+then, so this is only for nodes that do not answer at all."""
 _MOST = 64
 """Folders asked for at most: with more, those left out lie beside these."""
 
