@@ -188,3 +188,15 @@ def test_a_wrong_cast_is_caught_at_the_seam() -> None:
     stranger = replace(cast.b, embeddings=(-cast.b.embeddings[0],), look=None)
     (complaint,) = joined(run, ST, cast, [200], other=replace(cast, b=stranger)).complaints
     assert "only one side sees B" in complaint
+
+
+def test_somebody_frozen_keeps_the_place_that_the_cast_gave() -> None:
+    """Without a cast a face that never moves is a picture, and a lively third one takes its place."""
+    guest = during(still(640, 250, 120, 0.2), (2, 14))
+    run = recorded(World({"P": P, "Q": still(900, 320, 170), "R": guest}, seconds=14, static=("Q",)))
+    cast = survey(part(run, 0, 60), ST, 0.25)
+    assert isinstance(cast, Cast)
+    assert any(e.kind == "replaced" for e in replay(run, ST).events)
+    done = replay(run, ST, cast=cast)
+    assert not any(e.kind == "replaced" for e in done.events)
+    assert all(f.tracked.b.box_px is not None and f.tracked.b.box_px[0] > 700 for f in done.frames)

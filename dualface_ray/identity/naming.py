@@ -149,6 +149,8 @@ def replace_owners(tracker: Tracker, settings: Settings) -> None:
     """Give a place to a long-standing third face when its owner was a picture, or a guest who is long gone."""
     strangers = [t for t in tracker.live() if t.person == OTHER and not t.is_static and t.missed_from < 0]
     for person in tracker.persons.values():
+        if person.is_cast:
+            continue
         mine = next((t for t in tracker.tracks if not t.closed and t.person == person.name), None)
         for track in strangers:
             dwell = tracker.t_s - track.born_s
@@ -157,9 +159,6 @@ def replace_owners(tracker: Tracker, settings: Settings) -> None:
             if still or (gone and dwell > person.seen_s and dwell > c.PLACE_DWELL_S):
                 if mine is not None:
                     mine.person = OTHER
-                if person.is_cast:
-                    track.person, track.guess, track.probe_rounds, person.unmet = "", OTHER, 0, True
-                    break
                 tracker.persons[person.name] = Person(person.name)
                 tracker.note(tracker.frame, "replaced", person.name, {"reason": "a picture" if still else "long gone"})
                 _name(tracker, track, person.name, "replaced", None)
