@@ -36,7 +36,7 @@ def test_every_setting_is_explained():
 
 def test_numbers_state_their_unit():
     """A float is a length, a time, a rate or a share, or it is a pure number: its name says which."""
-    pure = {"score", "distance", "scale", "margin", "range", "upscale"}
+    pure = {"score", "distance", "scale", "margin", "range", "upscale", "loss"}
     for key, field in leaf_keys(Settings).items():
         if field.annotation is float and key.rpartition("_")[2] not in pure:
             assert unit_of(key), f"{key} ends in no unit of {sorted(UNITS)} and is no {sorted(pure)}"
