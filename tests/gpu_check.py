@@ -488,6 +488,43 @@ def decode_vp9(work: Path) -> None:
 
 
 @step()
+def decode_ranges(work: Path) -> None:
+    """Parts of videos from every key frame on, open groups too: the frames that the whole gives."""
+    import numpy as np
+
+    from dualface_ray.backends import load_backend
+    from dualface_ray.backends.pyav import probe, survey_file
+    from dualface_ray.media import FrameRange
+    from dualface_ray.settings import Settings
+
+    backend, settings = load_backend("cuda"), Settings()
+    x264, x265 = {"x264-params": "open-gop=1:b-pyramid=normal"}, {"x265-params": "log-level=none:open-gop=1:keyint=30"}
+    for path in (
+        clip(work, "range.mp4", b_frames=3, frames=120),
+        clip(work, "range-open.mp4", b_frames=3, frames=120, **x264),
+        clip(work, "range-open.mkv", b_frames=3, frames=120, **x264),
+        clip(work, "range-hevc.mp4", codec="libx265", b_frames=3, frames=120, **x265),
+        clip(work, "range-vp9.mkv", codec="libvpx-vp9", frames=90, deadline="realtime"),
+    ):
+        whole = decode_all(backend.open_decoder(path, "s", settings, 1))
+        survey = survey_file(probe(path, settings), settings)
+        need(not survey.refusal and len(survey.key_frames) > 1, f"{path.name} may be cut {survey.refusal}")
+        for first, pts in zip(survey.key_frames, survey.key_pts_ticks):
+            for count in (1, len(whole[0]) - first):
+                frames, slots, _, counters = decode_all(
+                    backend.open_decoder(path, "s", settings, 1, FrameRange(first, pts, count))
+                )
+                stamps = [f.pts_ticks for f in whole[0][first : first + count]]
+                need([f.pts_ticks for f in frames] == stamps, f"{path.name}, frame {first}: time stamps")
+                same = sum(bool(np.array_equal(a, b)) for a, b in zip(slots, whole[1][first : first + count]))
+                need(same == count, f"{path.name}, frame {first}: {same} of {count} frames equal to the byte")
+                need(not counters, f"{path.name}, frame {first}: {counters}")
+        keys = decode_all(backend.open_key_frames(path, "s", settings, 1, survey.key_pts_ticks))
+        need([f.pts_ticks for f in keys[0]] == list(survey.key_pts_ticks), f"{path.name}: key frames alone")
+        say(f"{path.name}: {len(survey.key_frames)} places to cut at, exact from each")
+
+
+@step()
 def decode_av1(work: Path) -> None:
     """Where the card cannot (Hopper), a clear refusal and the CPU's way; elsewhere the pixels."""
     from dualface_ray.backends import load_backend
