@@ -36,6 +36,7 @@ class DecoderActor:
             pool_slots=self._plan.pool_slots,
             threads=self._plan.threads.decode,
         )
+        self._service.scratch.sweep()
 
     def export_pool(self) -> ArenaHandle:
         """The pool's handle; its object reference is given to the importers."""
@@ -58,6 +59,10 @@ class DecoderActor:
     def open(self, job: SegmentJob, _encoder_knows: None) -> None:
         """See DecodeService; the second argument makes Ray wait until the encoder knows the job."""
         self._ready().open(job)
+
+    def prefetch(self, job: SegmentJob) -> None:
+        """See DecodeService."""
+        self._ready().prefetch(job)
 
     def grant(self, credit: Credit) -> None:
         """See DecodeService."""

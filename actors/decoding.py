@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from actors.messages import ActorStatus, ExaminedChunk, SegmentJob, StreamKey, StreamOpened, Work
 from actors.sources import open_source
 from dualface_ray.backends import Backend
+from dualface_ray.backends.storage import ScratchStore
 from dualface_ray.errors import ActorError, Cancelled, DualfaceError
 from dualface_ray.frames import (
     ArenaHandle,
@@ -56,6 +57,7 @@ class DecodeService:
         self.pool = FramePool(backend.create_arena(pool_bytes, pool_slots))
         self._room = threading.Condition()
         self._streams: dict[StreamKey, _Stream] = {}
+        self.scratch = ScratchStore(settings)
         self._links: DecodeLinks | None = None
         self._moves = 0
         self._closed = False
@@ -83,6 +85,10 @@ class DecodeService:
         self._streams[job.key] = stream
         stream.thread.start()
 
+    def prefetch(self, job: SegmentJob) -> None:
+        """Fetch the source of a segment that will probably come next."""
+        self.scratch.prefetch(job.origin, job.source, job.identity)
+
     def grant(self, credit: Credit) -> None:
         """Pass a credit to its stream; credits of finished streams are dropped."""
         stream = self._streams.get((credit.stream_id, credit.epoch))
@@ -99,7 +105,7 @@ class DecodeService:
 
     def status(self) -> ActorStatus:
         """Frames decoded so far (and other signs of life), and streams still open."""
-        return ActorStatus(progress=self._moves, facts={"streams": len(self._streams)})
+        return ActorStatus(progress=self._moves + self.scratch.progress, facts={"streams": len(self._streams)})
 
     def close(self) -> None:
         """Stop all streams, wait for their threads and free the pool. Harmless when called twice."""
@@ -111,6 +117,7 @@ class DecodeService:
             self.release(key)
         for stream in streams:
             stream.thread.join()
+        self.scratch.close()
         self.pool.close()
 
     # --- for the stream threads -----------------------------------------------------------------------------------
@@ -156,8 +163,10 @@ class _Stream:
         self.thread = threading.Thread(target=self._run, name=f"decode-{job.stream_id}", daemon=True)
 
     def _run(self) -> None:
+        job = self._job
         try:
-            counters = self._decode()
+            with self._service.scratch.using(job.origin, job.source, job.identity, self.dismissed):
+                counters = self._decode()
             self._send(self._assembler.finish(), counters)
         except Cancelled:
             pass  # the consumer itself said that it wants no more

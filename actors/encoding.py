@@ -8,11 +8,14 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 from actors.messages import ActorStatus, SegmentJob, StreamKey
+from actors.places import places_of
 from actors.session import Message, Session, SessionLinks, SessionTools
 from actors.sessions import open_session
 from dualface_ray.backends import Backend
+from dualface_ray.backends.storage import ScratchStore
 from dualface_ray.errors import ActorError, Cancelled, DualfaceError
 from dualface_ray.frames import ArenaHandle, PoolReader
 from dualface_ray.report import Quantiles
@@ -38,6 +41,7 @@ class EncodeService:
         self._links: SessionLinks | None = None
         self._facts: Mapping[str, str] = {}
         self._workers: dict[StreamKey, _Worker] = {}
+        self._scratch = ScratchStore(settings)
 
     def attach(self, handle: ArenaHandle) -> None:
         """Map a decoder's pool; once each, before the first stream."""
@@ -61,7 +65,7 @@ class EncodeService:
             discard=self._discard,
             facts=self._facts,
         )
-        worker = _Worker(open_session(job, tools), self._links)
+        worker = _Worker(open_session(job, tools), self._links, self._scratch)
         self._workers[job.key] = worker
         worker.thread.start()
 
@@ -87,6 +91,7 @@ class EncodeService:
         """How far each segment has come."""
         streams = tuple(worker.session.status() for worker in list(self._workers.values()))
         more = sum(worker.session.progress for worker in list(self._workers.values()))
+        more += self._scratch.progress
         return ActorStatus(progress=more + sum(stream.frames_done for stream in streams), streams=streams)
 
     def latency(self) -> dict[str, dict[str, float]]:
@@ -113,10 +118,11 @@ class EncodeService:
 class _Worker:
     """The thread of one session; whatever happens in it ends as the session's final state."""
 
-    def __init__(self, session: Session, links: SessionLinks) -> None:
+    def __init__(self, session: Session, links: SessionLinks, scratch: ScratchStore) -> None:
         self.session = session
         self.inbox: queue.SimpleQueue[Message | Cancelled] = queue.SimpleQueue()
         self._links = links
+        self._scratch = scratch
         self.thread = threading.Thread(target=self._run, name=f"encode-{session.job.stream_id}", daemon=True)
 
     def cancel(self) -> None:
@@ -125,18 +131,21 @@ class _Worker:
         self.inbox.put(Cancelled("cancelled", where=str(self.session.job.source)))
 
     def _run(self) -> None:
-        session = self.session
-        try:
-            while not session.done:
-                message = self.inbox.get()
-                if isinstance(message, Cancelled):
-                    raise message
-                session.handle(message)
-            self._links.release(session.job)
-            session.finalise()
-        except DualfaceError as error:
-            session.fail(error)
-        except Exception as error:  # a fault of ours must end the video, not leave the job waiting
-            session.fail(ActorError(f"encoding failed: {error!r}", where=str(session.job.source)))
-        finally:
-            self._links.release(session.job)
+        session, job = self.session, self.session.job
+        with ExitStack() as stack:
+            try:
+                places = places_of(job, self._scratch, session.cancelled, writes=not session.tools.discard)
+                stack.enter_context(places)
+                while not session.done:
+                    message = self.inbox.get()
+                    if isinstance(message, Cancelled):
+                        raise message
+                    session.handle(message)
+                self._links.release(job)
+                session.finalise()
+            except DualfaceError as error:
+                session.fail(error)
+            except Exception as error:  # a fault of ours must end the video, not leave the job waiting
+                session.fail(ActorError(f"encoding failed: {error!r}", where=str(job.source)))
+            finally:
+                self._links.release(job)

@@ -164,8 +164,9 @@ class JobRunner:
             task.fingerprint,
             work=unit.work,
             spans=unit.spans,
-            origin=getattr(task, "origin", ""),
-            publish=task.outputs.publish,
+            origin=task.origin,
+            identity=task.identity,
+            publish=task.publish,
             notes=unit.notes,
         )
 
@@ -228,7 +229,7 @@ class JobRunner:
             if job.stream_id not in self._units:
                 continue  # given up with another part of its video
             unit = self._units[job.stream_id]
-            verdict = self._attempts.verdict(unit.unit_id, str(job.source), cause)
+            verdict = self._attempts.verdict(unit.unit_id, job.shown, cause)
             if verdict is not None:
                 self._give_up(unit.video, verdict)
                 continue

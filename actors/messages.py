@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from dualface_ray.frames import Answer, Ask, Detections, FrameChunk, FrameTicket, RingSpec, StreamInfo
-from dualface_ray.media import SURVEY, FileSurvey, OutputPlan, Span, bridge_piece, span_piece
+from dualface_ray.media import SURVEY, FileSurvey, OutputPlan, Span, bridge_piece, shown_address, span_piece
 from dualface_ray.report import VideoState
 
 StreamKey = tuple[str, int]
@@ -56,10 +56,12 @@ class SegmentJob:
     work: Work = Work.WHOLE
     spans: tuple[Span, ...] = ()
     """span: the one; bridge: the two it joins; join: all of them; else none."""
-    origin: str = ""
-    """URL of the source when it is not a local file."""
-    publish: str = ""
-    """URL of the folder that the complete files go to when it is not a local one."""
+    origin: str = field(default="", repr=False)
+    """Address of the source when it is not a local file; may hold a secret."""
+    identity: str = ""
+    """What its place said of the content of ``origin`` when the job was made; empty = nothing."""
+    publish: str = field(default="", repr=False)
+    """Address of the folder that the complete files go to when it is not a local one."""
     notes: tuple[str, ...] = ()
     """What the report is to say under degradations: a smaller plan of the lane, a video that was not cut after all."""
     decoder: int = 0
@@ -71,6 +73,11 @@ class SegmentJob:
     def key(self) -> StreamKey:
         """Names this attempt in every message."""
         return self.stream_id, self.epoch
+
+    @property
+    def shown(self) -> str:
+        """The source as people may see it."""
+        return shown_address(self.origin) if self.origin else str(self.source)
 
     @property
     def piece(self) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from actors.messages import ExaminedChunk, Reply, Request, SegmentJob, StreamOpened, StreamStatus
+from actors.places import publish_results
 from dualface_ray.backends import Backend
 from dualface_ray.errors import Cancelled, DualfaceError
 from dualface_ray.frames import Credit, PoolReader
@@ -115,13 +116,18 @@ class Session(ABC):
         """
         self._state = VideoState.FINISHING
         self._finalise()
+        publish_results(self.job, self.tools.settings, self.tick, self._sent)
         self._state = VideoState.DONE
 
     def fail(self, error: DualfaceError) -> None:
         """Give up: nothing half-written stays."""
         self._discard()
-        self._error = error
+        self._error = error.renamed(str(self.job.source), self.job.shown) if self.job.origin else error
         self._state = VideoState.FAILED
+
+    def _sent(self, size_bytes: int) -> None:
+        """A part of a result is on its way."""
+        self.ticks += size_bytes > 0
 
     @abstractmethod
     def _finalise(self) -> None:

@@ -68,7 +68,7 @@ class WholeSession(DirectedSession):
         spent = self.spent()
         return RunReport(
             state=VideoState.DONE,
-            input=input_record(job.source, info),
+            input=input_record(job.source, info, job.shown),
             fingerprint=job.fingerprint,
             settings=counted_settings(self.tools.settings),
             outputs=tuple(path.name for path in job.outputs.videos),

@@ -414,7 +414,7 @@ class _Short:
     def __getattr__(self, name):
         return getattr(self._real, name)
 
-    def put_file(self, source, key):
+    def put_file(self, source, key, callback):
         self._real.pipe_file(key, Path(source).read_bytes()[:-1])
 
 

@@ -84,12 +84,13 @@ class BucketStore:
         names = {str(name): int(info.get("size") or 0) for name, info in found.items()}
         return {name[len(root) :]: size for name, size in names.items() if name.startswith(root)}
 
-    def put(self, source: Path, url: str) -> None:
+    def put(self, source: Path, url: str, sent: Callable[[int], None]) -> None:
         """See Store."""
-        self._call(lambda: self._files.put_file(os.fspath(source), self._key(url)))
-        sent, arrived = source.stat().st_size, self.stat(url).size_bytes
-        if sent != arrived:
-            raise fault_of(OSError(f"{sent} bytes were sent, {arrived} arrived"), self._scheme)
+        callback = importlib.import_module("fsspec.callbacks").Callback(hooks={"sent": _Told(sent)})
+        self._call(lambda: self._files.put_file(os.fspath(source), self._key(url), callback=callback))
+        there, arrived = source.stat().st_size, self.stat(url).size_bytes
+        if there != arrived:
+            raise fault_of(OSError(f"{there} bytes were sent, {arrived} arrived"), self._scheme)
 
     def put_bytes(self, content: bytes, url: str, *, fresh: bool = False) -> bool:
         """See Store."""
@@ -130,3 +131,16 @@ class BucketStore:
             raise
         except Exception as error:  # vendors share no base; the cause may hold a signed address, so it is not kept
             raise fault_of(error, self._scheme) from None
+
+
+class _Told:
+    """Hook of an fsspec callback: tells what was added since the last call."""
+
+    def __init__(self, sent: Callable[[int], None]) -> None:
+        self._sent = sent
+        self._before = 0
+
+    def __call__(self, _size: int | None, value: int, **_more: Any) -> None:
+        """Called by fsspec whenever bytes have gone."""
+        self._sent(max(0, value - self._before))
+        self._before = max(self._before, value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -42,8 +42,8 @@ class Store(Protocol):
     def listing(self, folder: str) -> Mapping[str, int]:
         """Sizes of all files below a folder, by their path below it; empty when there is no such folder."""
 
-    def put(self, source: Path, url: str) -> None:
-        """Upload a file: complete under its name, or not there."""
+    def put(self, source: Path, url: str, sent: Callable[[int], None]) -> None:
+        """Upload a file: complete under its name, or not there; ``sent`` is told of bytes on their way."""
 
     def put_bytes(self, content: bytes, url: str, *, fresh: bool = False) -> bool:
         """Upload a small object; with ``fresh``, False when it exists already (where the place can tell)."""

@@ -154,13 +154,13 @@ def _take(
     arrived(len(piece))
 
 
-def publish(source: Path, url: str, settings: Settings) -> None:
-    """Upload a result: complete under its name, or not there.
+def publish(source: Path, url: str, settings: Settings, *, sent: Callable[[int], None] = lambda _bytes: None) -> None:
+    """Upload a result: complete under its name, or not there; ``sent`` is told of bytes on their way.
 
     Raises:
         OutputError: it cannot be delivered.
     """
-    _writing(url, settings, lambda store: store.put(source, url))
+    _writing(url, settings, lambda store: store.put(source, url, sent))
 
 
 def publish_bytes(content: bytes, url: str, settings: Settings) -> None:

@@ -12,7 +12,7 @@ import ipaddress
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -86,9 +86,9 @@ class WebStore:
         """See Store."""
         raise StoreFault(Fault.REFUSED, f"the web cannot be listed or written ({urlsplit(folder).scheme})", "http")
 
-    def put(self, source: Path, url: str) -> None:
+    def put(self, source: Path, url: str, sent: Callable[[int], None]) -> None:
         """See Store."""
-        self.listing(url or str(source))
+        sent(len(self.listing(url)))
 
     def put_bytes(self, content: bytes, url: str, *, fresh: bool = False) -> bool:
         """See Store."""
