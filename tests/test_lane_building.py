@@ -81,6 +81,7 @@ def advance(lane: Lane, until: tuple[LaneState, ...]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
+@pytest.mark.ray
 def test_a_lane_says_what_it_builds_and_a_failure_ends_it(card: None) -> None:
     from dataclasses import replace
 

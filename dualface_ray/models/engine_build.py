@@ -16,7 +16,7 @@ from dualface_ray.models.trt import device_faults, tensorrt
 
 Progress = Callable[[str], None]
 
-_BEAT_S = 5.0
+_BEAT_S = 10.0
 
 
 def build_engine(model: Path, key: EngineKey, workspace_bytes: int, progress: Progress = lambda line: None) -> bytes:

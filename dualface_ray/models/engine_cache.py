@@ -52,7 +52,7 @@ def built_engine(
             started = time.monotonic()
             shape = f"{key.profile.width_px}x{key.profile.height_px}"
             progress(f"building the {what} ({shape}, {key.precision}, {key.device}), takes about 2 minutes, once")
-            data = build_engine(model, key, workspace_bytes, progress)
+            data = build_engine(model, key, workspace_bytes, lambda line: progress(f"{what}: {line}"))
             _store(path, data, key)
             progress(f"built the {what}: {path.name}, {len(data) / 1e6:.1f} MB ({time.monotonic() - started:.0f} s)")
     except OSError as error:

@@ -98,7 +98,8 @@ class CudaDetector:
     Args:
         settings: thresholds, input size and precision are read from ``settings.detect``.
         progress: called with one readable line per step of building an engine.
-        orientations: of the videos to come; the engine of another one is built and loaded when such a video comes.
+        orientations: of the videos to come, the usual one first: its engine is loaded now, the others with their first
+            video; the engine of one that is not named is even built then.
 
     Raises:
         ModelError: the model is missing, damaged or refused.
@@ -136,8 +137,7 @@ class CudaDetector:
             self._counts = cupy().zeros(self._max_batch, np.int32)
             self._tuning = cupy().asarray(APPEARANCE_TUNING)
             cupy().cuda.runtime.deviceSynchronize()
-        for shape in self._paths:
-            self._network(shape)
+        self._network(next(iter(self._paths)))
         self._closed = False
 
     @property
