@@ -57,7 +57,7 @@ class Examiner:
         s.frames.append(Frame(fact.frame_index, fact.pts_ticks, t_s, -1))
         first = not s.cutter.signatures
         s.cutter.add(fact.frame_index, fact.signature)
-        if FrameFlag.CUT_CANDIDATE in fact.flags and not first:
+        if fact.flags & FrameFlag.CUT_CANDIDATE and not first:
             s.candidates.append(fact.frame_index)
 
     def next(self) -> Ask | Look:
