@@ -24,7 +24,7 @@ from actors.units import Step, Unit, Units
 from actors.witness import Witness, not_shared
 from actors.workqueue import WorkQueue
 from dualface_ray.errors import ActorError, Cancelled, DualfaceError, RequestError
-from dualface_ray.media import remove_leftovers, remove_partials, remove_workspace
+from dualface_ray.media import remove_leftovers, remove_partials, remove_workspace, shown_address
 from dualface_ray.report import JobSnapshot, VideoState, VideoTask
 from dualface_ray.settings import Settings
 
@@ -38,17 +38,16 @@ class JobRunner:
         tasks: what to do; those already done or refused come with a final state and are only reported.
         settings: of the job.
         job_id: marks what the job reserves in the cluster.
-        outputs_key: the output folder, for the manifest; without it the folder that all outputs share.
     """
 
-    def __init__(self, tasks: Sequence[VideoTask], settings: Settings, job_id: str = "", outputs_key: str = "") -> None:
+    def __init__(self, tasks: Sequence[VideoTask], settings: Settings, job_id: str = "") -> None:
         self._board = Board(tasks, settings)
         self._todo = self._board.unfinished
         self._units = Units([self._board.task(name) for name in self._todo], settings, DiskPieces())
         self._queue = WorkQueue()
         self._attempts = AttemptBook(settings.job.max_attempts)
         self._fleet = Fleet(settings, Ports(look=look, make=lambda plan: Lane(plan, settings, job_id), may_grow=grows))
-        self._manifest = _manifest(tasks, outputs_key)
+        self._manifest = _manifest(tasks)
         self._keep: set[str] = set()
         """Videos whose finished parts stay for the next run: it was the job that failed."""
         self._witness = Witness([self._board.task(name) for name in self._todo], here())
@@ -142,7 +141,7 @@ class JobRunner:
 
     def _hand_out(self, lane: Lane, unit: Unit, now_s: float) -> None:
         earlier = self._manifest.attempts(unit.unit_id)
-        worn_out = self._attempts.worn_out(unit.unit_id, str(self._board.task(unit.video).source), earlier)
+        worn_out = self._attempts.worn_out(unit.unit_id, self._board.task(unit.video).shown, earlier)
         if worn_out is not None:
             self._queue.finished(lane.plan.lane_id, unit.unit_id, now_s)
             self._give_up(unit.video, worn_out)
@@ -269,11 +268,12 @@ class JobRunner:
         self._manifest.unit(unit.unit_id, unit.video, unit.work.value, state, attempts, plan.lane_id, plan.node_id)
 
 
-def _manifest(tasks: Sequence[VideoTask], outputs_key: str) -> Manifest:
+def _manifest(tasks: Sequence[VideoTask]) -> Manifest:
     """The manifest of the output folder, with the videos of this job taken in."""
     if not tasks:
         return Manifest(None)
-    key = outputs_key or os.path.commonpath([task.outputs.report.parent for task in tasks])
+    folders = [task.outputs.report.parent.absolute() for task in tasks]
+    key = shown_address(tasks[0].outputs.publish_root) or os.path.commonpath(folders)
     manifest = Manifest.open(manifest_path(key), key)
     manifest.begin(tasks)
     return manifest
@@ -282,8 +282,8 @@ def _manifest(tasks: Sequence[VideoTask], outputs_key: str) -> Manifest:
 class JobActor:
     """Shell: every method hands over to the runner's thread and returns at once."""
 
-    def __init__(self, tasks: Sequence[VideoTask], settings: Settings, job_id: str, outputs_key: str = "") -> None:
-        self._runner = JobRunner(tasks, settings, job_id, outputs_key)
+    def __init__(self, tasks: Sequence[VideoTask], settings: Settings, job_id: str) -> None:
+        self._runner = JobRunner(tasks, settings, job_id)
         self._runner.start()
 
     def snapshot(self) -> JobSnapshot:

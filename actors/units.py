@@ -249,7 +249,7 @@ class Units:
 
     # --- inside ---------------------------------------------------------------------------------------------------
     def _may_be_long(self, video: _Video) -> bool:
-        far = getattr(video.task, "origin", "") or video.task.outputs.publish
+        far = video.task.origin or video.task.publish
         return video.cost_s >= 2 * self._settings.job.segment_min_s and not far  # parts meet in a shared folder
 
     def _begin(self, video: _Video, slots: int) -> list[Unit]:

@@ -132,7 +132,7 @@ class Witness:
 
     def _laid_out(self) -> Evidence:
         if self._evidence is None:
-            folders = _topmost({task.outputs.report.parent for task in self._tasks if not task.outputs.publish})
+            folders = _topmost({task.outputs.report.parent for task in self._tasks if not task.publish})
             markers = []
             for folder in folders[:_MOST]:
                 path = folder / f".dualface-{self._token}.marker"
@@ -144,7 +144,7 @@ class Witness:
                 markers.append((str(path), self._token))
             firsts: dict[Path, Path] = {}
             for task in self._tasks:
-                if not getattr(task, "origin", ""):
+                if not task.origin:
                     firsts.setdefault(task.source.parent, task.source)
             inputs = []
             for path in list(firsts.values())[:_MOST]:

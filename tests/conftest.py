@@ -25,6 +25,12 @@ def _cuda_devices() -> int:
     return len(gpus())
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Manifests of the tests' jobs lie among the tests' files, not among the user's."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture(scope="session")
 def models() -> None:
     """Both models in the cache; fetched by pip when they are not."""
