@@ -62,7 +62,7 @@ def changes(
         )
     except (PlacementError, ProfileError) as error:  # a job that runs goes on with the lanes it has
         return Changes(drain=drain, lost=lost, missing=error)
-    return Changes(_only_new(settings, decision.lanes, kept), drain, lost)
+    return Changes(_only_new(settings, decision.lanes, kept), drain, lost, decision.error)
 
 
 def _only_new(settings: Settings, plans: Sequence[LanePlan], kept: Sequence[LanePlan]) -> tuple[LanePlan, ...]:
