@@ -742,6 +742,7 @@ class RealHead:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(10)
+        sys.stderr.write(self._log.read_text()[-3000:])  # shown when the test fails
 
 
 def _free_port() -> int:
