@@ -1,0 +1,227 @@
+"""Fetched inputs on a node: once for all its processes, ahead of their turn, gone after use, swept after deaths."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dualface_ray.backends.storage import ScratchStore, scratch_input, scratch_outputs, scratch_root
+from dualface_ray.backends.storage import faults as faults_module
+from dualface_ray.errors import Cancelled, InputMissingError, OutputError
+from dualface_ray.settings import Settings, resolve
+from tests.storage_servers import Server, Web
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return resolve(**{"storage.scratch_dir": str(tmp_path / "scratch"), "storage.attempts": 2, "storage.timeout_s": 10})
+
+
+@pytest.fixture
+def web(monkeypatch) -> Iterator[Server]:
+    monkeypatch.setattr(faults_module, "PAUSE_S", 0.01)
+    with Server(Web) as server:
+        for name in "abcd":
+            server.files[f"/{name}.mp4"] = name.encode() * 1000
+        yield server
+
+
+def place(settings: Settings, url: str) -> Path:
+    return scratch_input(scratch_root(settings), url, "", url.rpartition("/")[2])
+
+
+def leftovers(settings: Settings) -> list[Path]:
+    return [path for path in scratch_root(settings).rglob("*") if path.is_file()]
+
+
+def fetches(web: Server, name: str) -> int:
+    return sum(line.startswith(f"/{name}.mp4 bytes=0-999") for line in web.seen)
+
+
+def test_a_file_is_there_while_it_is_used(settings, web):
+    store, url = ScratchStore(settings), f"{web.url}/a.mp4"
+    path = place(settings, url)
+    with store.using(url, path) as first:
+        assert first.read_bytes() == b"a" * 1000
+        with store.using(url, path), ScratchStore(settings).using(url, path) as again:
+            assert again == path
+        assert path.exists()
+        assert store.progress == 0  # less than a MiB
+    assert leftovers(settings) == []
+    assert fetches(web, "a") == 1
+    assert path.parent.parent.stat().st_mode & 0o077 == 0
+
+
+def test_local_files_pass_through(settings, tmp_path):
+    with ScratchStore(settings).using("", tmp_path / "x") as path:
+        assert path == tmp_path / "x"
+    ScratchStore(settings).prefetch("", tmp_path / "x")
+    assert not scratch_root(settings).exists()
+
+
+def test_many_at_once_fetch_it_once(settings, web):
+    url, stores = f"{web.url}/a.mp4", [ScratchStore(settings) for _ in range(3)]
+    inside = threading.Barrier(6)
+    seen = []
+
+    def use(store):
+        with store.using(url, place(settings, url)) as path:
+            inside.wait(20)
+            seen.append(path.read_bytes())
+
+    threads = [threading.Thread(target=use, args=(store,)) for store in stores * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [b"a" * 1000] * 6
+    assert fetches(web, "a") == 1
+    assert leftovers(settings) == []
+
+
+def test_what_was_fetched_ahead_is_used_without_asking_again(settings, web):
+    store, url = ScratchStore(settings), f"{web.url}/a.mp4"
+    path = place(settings, url)
+    store.prefetch(url, path)
+    store.prefetch(url, path)
+    until(path.exists)
+    asked = len(web.seen)
+    with store.using(url, path):
+        assert len(web.seen) == asked
+        store.prefetch(url, path)
+    assert leftovers(settings) == []
+    store.close()
+
+
+def test_only_so_many_wait_ahead(settings, web):
+    store = ScratchStore(settings)
+    paths = []
+    for name in "abc":
+        url = f"{web.url}/{name}.mp4"
+        paths.append(place(settings, url))
+        store.prefetch(url, paths[-1])
+        until(paths[-1].exists)
+    assert [path.exists() for path in paths] == [False, False, True]
+    store.close()
+    store.close()
+    assert leftovers(settings) == []
+    store.prefetch(f"{web.url}/a.mp4", paths[0])
+    assert leftovers(settings) == []
+
+
+def test_a_use_that_comes_while_it_is_fetched_ahead_waits_for_it(settings, web):
+    go = threading.Event()
+    web.habits["/a.mp4"] = lambda _handler: go.wait(10) and False
+    store, url = ScratchStore(settings), f"{web.url}/a.mp4"
+    path = place(settings, url)
+    store.prefetch(url, path)
+    threading.Timer(0.3, go.set).start()
+    with store.using(url, path):
+        assert path.read_bytes() == b"a" * 1000
+    assert fetches(web, "a") == 1
+    assert leftovers(settings) == []
+
+
+def test_trouble_ahead_is_met_by_whoever_uses_it(settings, web):
+    store, url = ScratchStore(settings), f"{web.url}/none.mp4"
+    path = place(settings, url)
+    store.prefetch(url, path)
+    until(lambda: web.seen)
+    with pytest.raises(InputMissingError, match="no such file"), store.using(url, path):
+        pass
+    store.close()
+    assert leftovers(settings) == []
+
+
+def test_a_dismissed_use_stops_waiting(settings, web):
+    hold, stop = threading.Event(), threading.Event()
+    web.habits["/a.mp4"] = lambda _handler: hold.wait(10) and False
+    url = f"{web.url}/a.mp4"
+    path = place(settings, url)
+    first = threading.Thread(target=lambda: use_quietly(settings, url, path))
+    first.start()
+    until(lambda: web.seen)
+    threading.Timer(0.2, stop.set).start()
+    with pytest.raises(Cancelled), ScratchStore(settings).using(url, path, "", stop):
+        pass
+    hold.set()
+    first.join()
+    assert leftovers(settings) == []
+
+
+def use_quietly(settings, url, path):
+    with ScratchStore(settings).using(url, path):
+        pass
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from dualface_ray.backends.storage import ScratchStore
+from dualface_ray.settings import resolve
+settings = resolve(**{"storage.scratch_dir": sys.argv[1]})
+with ScratchStore(settings).using(sys.argv[2], Path(sys.argv[3])), ScratchStore(settings).holding(Path(sys.argv[4])):
+    (Path(sys.argv[4]) / "talk.mp4.part").write_text("half")
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_files_of_a_dead_process_are_swept_and_those_of_a_living_one_are_not(settings, web):
+    url, root = f"{web.url}/a.mp4", scratch_root(settings)
+    path, out = place(settings, url), scratch_outputs(root, "s3://vault/out")
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(root), url, str(path), str(out)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    assert ScratchStore(settings).sweep() == 0
+    with ScratchStore(settings).using(url, path):
+        pass
+    assert path.exists()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert (out / "talk.mp4.part").exists()
+    assert ScratchStore(settings).sweep() == 2
+    assert leftovers(settings) == []
+    assert fetches(web, "a") == 1
+
+
+def test_a_scratch_folder_of_somebody_else_is_refused(settings, web):
+    root = scratch_root(settings)
+    root.mkdir(mode=0o777)
+    root.chmod(0o777)
+    url = f"{web.url}/a.mp4"
+    with (
+        pytest.raises(OutputError, match=r"scratch.*storage\.scratch_dir"),
+        ScratchStore(settings).using(url, place(settings, url)),
+    ):
+        pass
+    root.rmdir()
+    root.symlink_to("/tmp")
+    with pytest.raises(OutputError), ScratchStore(settings).holding(root / "out" / "x"):
+        pass
+
+
+def test_places_depend_on_address_and_content():
+    root = Path("/s")
+    one = scratch_input(root, "https://h/a.mp4", "1", "a.mp4")
+    assert one.name == "a.mp4"
+    assert one != scratch_input(root, "https://h/a.mp4", "2", "a.mp4")
+    assert scratch_outputs(root, "s3://b/out/") == scratch_outputs(root, "s3://b/out")
+
+
+def until(condition) -> None:
+    deadline_s = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
