@@ -42,6 +42,10 @@ from dualface_ray.media import DecodedBatch, DecodeSession, FrameRange, Slot
 from dualface_ray.settings import Settings
 from dualface_ray.timeline import PtsRepair, frame_ticks
 
+_LEADS_UNUSED = frozenset({"hevc", "mpeg1video", "mpeg2video"})
+"""Codecs in which no other picture refers to those shown before the key frame that decoding began with. NVDEC gives the
+time stamps of those it skips to others, so they stay outside; H.264 needs them, for counting frames."""
+
 
 def open_decoder(path: Path, stream_id: str, settings: Settings, only: FrameRange | None = None) -> DecodeSession:
     """A whole video, or one range of it; errors as of the session, and ``SeamError`` of a range."""
@@ -84,7 +88,7 @@ class CudaDecodeSession:
         self._demuxer = Demuxer(path, limits.max_width_px * limits.max_height_px)
         self._decoder: Decoder | None = None
         try:
-            codec = self._demuxer.context.codec.canonical_name
+            self._codec = codec = self._demuxer.context.codec.canonical_name
             require_support(str(path), codec, self.probe.bits, self._info.width_px, self._info.height_px)
             self._stream = new_stream()
             self._decoder = Decoder(str(path), codec, self._stream.ptr)
@@ -176,6 +180,8 @@ class CudaDecodeSession:
         if packet.corrupt:
             self._fault("packets_damaged", damaged("a packet is incomplete", self._path))
         lead = self._begin_ticks is not None and packet.pts_ticks is not None and packet.pts_ticks < self._begin_ticks
+        if lead and self._codec in _LEADS_UNUSED:
+            return
         stamp = self._ledger.feed(packet.pts_ticks, packet.dts_ticks, key=packet.key, discard=packet.discard or lead)
         data, self._prefix = self._prefix + packet.data if self._prefix else packet.data, b""
         try:
