@@ -143,14 +143,14 @@ class Manifest:
         """
         now_s = time.time()
         for task in tasks:
-            key = str(task.outputs.report)
+            key = task.outputs.targets[-1]
             self._keys[task.stream_id] = key
             known = self._videos.get(key)
             under_way = known is not None and known.fingerprint == task.fingerprint and not known.state.final
             if not under_way or task.state.final:
                 self._forget_units(key)
             error = str(task.error) if task.error else ""
-            self._put_video(VideoRow(key, str(task.source), task.fingerprint, task.state, error, now_s))
+            self._put_video(VideoRow(key, task.shown, task.fingerprint, task.state, error, now_s))
         wanted = set(self._keys.values())
         for key in [key for key, row in self._videos.items() if row.state.final and key not in wanted]:
             self._forget_units(key)
