@@ -133,7 +133,9 @@ class Memory:
         return None if plan is None else replace(self, plan=plan)
 
 
-def first_memory(settings: Settings, needs: Sequence[VideoNeeds], card: Card, *, streams: int, decoders: int) -> Memory:
+def first_memory(
+    settings: Settings, needs: Sequence[VideoNeeds], card: Card, *, streams: int, decoders: int
+) -> Memory | VramBudgetError:
     """The largest plan for these videos on this card, at most ``lane.vram_share`` of it.
 
     A video too large for the card is left out when others fit: it fails by itself when its turn comes.
@@ -145,8 +147,8 @@ def first_memory(settings: Settings, needs: Sequence[VideoNeeds], card: Card, *,
         streams: videos at once, if they fit.
         decoders: decoder processes, if there are as many streams.
 
-    Raises:
-        VramBudgetError: not one of the videos fits; with every item of the sum.
+    Returns:
+        The plan, or why not one of the videos fits, with every item of the sum.
     """
     batch = settings.detect.batch_max or _USUAL_BATCH
     kinds = {need.portrait for need in needs}
@@ -171,10 +173,10 @@ def first_memory(settings: Settings, needs: Sequence[VideoNeeds], card: Card, *,
     share = settings.lane.vram_share
     try:
         plan = choose_plan(card.bytes, share, replace(shape, videos=_largest(videos, streams)))
-    except VramBudgetError:
+    except VramBudgetError as error:
         fitting = [one for one in videos if _fits(card, share, replace(shape, videos=(one,), streams=1))]
         if not fitting:
-            raise
+            return error
         plan = choose_plan(card.bytes, share, replace(shape, videos=_largest(fitting, streams)))
     return Memory(plan, card, batch, orientations)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 
 from actors.candidates import Candidates, find_candidates
-from actors.memory import CardOf, Memory, Need, card_of, first_memory, needs_of
+from actors.memory import Card, CardOf, Memory, Need, card_of, first_memory, needs_of
 from actors.slots import NVDEC, NVENC, Slot, Stock
 from actors.snapshot import NODE_ID_LABEL, ClusterSnapshot, NodeSnapshot, snapshot_of
 from dualface_ray.backends import DevicePlan
@@ -198,10 +199,19 @@ def decide(
     _share_cores(settings, chosen, candidates)
     stock.deal(chosen, videos)
     needs = needs_of(ring_bytes)
+
+    @cache  # lanes are mostly alike, and there may be thousands of videos
+    def memory_of(card: Card, streams: int, decoders: int) -> Memory | VramBudgetError:
+        return first_memory(settings, needs, card, streams=streams, decoders=decoders)
+
+    def memory_for(slot: Slot) -> Memory | VramBudgetError:
+        decoders = slot.profile.lane.decoders.value if slot.profile else 1
+        return memory_of(cards(slot.node, slot.profile), slot.streams, decoders)
+
     plans: list[LanePlan] = []
     error: VramBudgetError | None = None
     for slot in chosen:
-        plan = _planned(settings, slot, f"lane-{first_number + len(plans)}", needs, cards)
+        plan = _planned(settings, slot, f"lane-{first_number + len(plans)}", needs, memory_for)
         if isinstance(plan, LanePlan):
             plans.append(plan)
         else:
@@ -268,17 +278,17 @@ def _plan(settings: Settings, slot: Slot, lane_id: str, streams: int, ring_bytes
 
 
 def _planned(
-    settings: Settings, slot: Slot, lane_id: str, needs: Sequence[VideoNeeds], cards: CardOf
+    settings: Settings,
+    slot: Slot,
+    lane_id: str,
+    needs: Sequence[VideoNeeds],
+    memory_for: Callable[[Slot], Memory | VramBudgetError],
 ) -> LanePlan | VramBudgetError:
     """The lane of a slot, the largest that its card can hold; or why the card holds none of the videos."""
     if not slot.gpu:
         return _plan(settings, slot, lane_id, slot.streams, [need.host_bytes for need in needs])
-    decoders = slot.profile.lane.decoders.value if slot.profile else 1
-    try:
-        memory = first_memory(settings, needs, cards(slot.node, slot.profile), streams=slot.streams, decoders=decoders)
-    except VramBudgetError as error:
-        return error
-    return _on_card(settings, slot, lane_id, memory)
+    memory = memory_for(slot)
+    return memory if isinstance(memory, VramBudgetError) else _on_card(settings, slot, lane_id, memory)
 
 
 def _on_card(settings: Settings, slot: Slot, lane_id: str, memory: Memory) -> LanePlan:
