@@ -18,6 +18,7 @@ from dualface_ray.backends.storage import (
     RemoteReader,
     ScratchStore,
     StoreFault,
+    again,
     examine,
     input_fault,
     open_store,
@@ -139,7 +140,7 @@ class _Earlier:
                     remedy="Name a folder, or an s3:// or gs:// address, with -o.",
                 )
             try:
-                self._listing = store.listing(self._remote)
+                self._listing = again(partial(store.listing, self._remote), settings.storage.attempts)
             except StoreFault as fault:
                 raise request_fault(fault, self._remote) from None
 
@@ -156,9 +157,11 @@ class _Earlier:
         url = join_address(plan.publish, plan.report.name)
         size = min(_MAX_REPORT_BYTES, self._listing[self._below(plan, plan.report)])
         try:
-            return parse_report(open_store(url, self._settings).read(url, 0, size), shown_address(url))
+            read = partial(open_store(url, self._settings).read, url, 0, size)
+            content = again(read, self._settings.storage.attempts)
         except StoreFault as fault:
             raise request_fault(fault, url) from None
+        return parse_report(content, shown_address(url))
 
     def _below(self, plan: OutputPlan, path: Path) -> str:
         return join_address(plan.publish, path.name)[len(self._remote.rstrip("/")) + 1 :]
@@ -307,7 +310,7 @@ def _one_absolute(what: str, place: Path | str) -> None:
 
 def _find(settings: Settings, pattern: str) -> list[str]:
     try:
-        return open_store(pattern, settings).find(pattern)
+        return again(partial(open_store(pattern, settings).find, pattern), settings.storage.attempts)
     except StoreFault as fault:
         raise request_fault(fault, pattern) from None
 

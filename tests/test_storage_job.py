@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -94,6 +95,7 @@ def test_from_s3_to_s3_and_again(talk, tmp_path, scratch):
         assert server.files == before
 
 
+@pytest.mark.long
 def test_an_s3_that_refuses_the_results_fails_the_video_with_one_line(talk, tmp_path, scratch):
     pytest.importorskip("s3fs")
     with Server(Bucket) as server:
@@ -126,3 +128,30 @@ def test_a_relative_path_is_refused_on_a_cluster(tmp_path):
     assert "relative path" in done.stderr
     assert str(ROOT / "talk.mp4") in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.long
+def test_a_second_job_is_refused_and_takes_over_once_the_first_driver_is_killed(talk, tmp_path):
+    """SIGKILL leaves lanes that are just dying, and a lock: the next run waits for the ones and takes the other."""
+    out = tmp_path / "out"
+    words = ["run", str(talk), "-o", str(out), "--json", *(w for pair in SMALL for w in ("--set", pair))]
+    command = [sys.executable, "-m", "dualface_ray", *words]
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+    first = subprocess.Popen([*command, "--set", "preset=placebo"], stdout=subprocess.PIPE, text=True, env=env)
+    assert first.stdout is not None
+    for line in first.stdout:
+        if any(video.get("frames_done", 0) > 3 for video in json.loads(line).get("videos", [])):
+            break
+    second = subprocess.run(command, capture_output=True, text=True, timeout=170, env=env)
+    assert second.returncode == 2
+    assert f"another job writes to this folder (process {first.pid} " in second.stderr
+    assert (out / ".dualface.lock").exists()
+    first.send_signal(signal.SIGKILL)
+    first.communicate(timeout=60)
+    third = subprocess.run(command, capture_output=True, text=True, timeout=170, env=env)
+    assert third.returncode == 0, third.stderr
+    assert sorted(path.name for path in out.iterdir()) == [
+        "talk.dualface.mp4",
+        "talk.report.json",
+        "talk.tracks.jsonl",
+    ]

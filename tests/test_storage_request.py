@@ -105,6 +105,7 @@ def test_what_is_no_video_fails_alone(web, tmp_path, settings):
     assert isinstance(tasks[0].error, NotAVideoError)
     assert str(tasks[0].error).startswith(f"{web.url}/in/page.mp4: is no video file")
     assert "no such file" in str(tasks[2].error)
+    assert "it is empty" in str(tasks[3].error)
 
 
 def test_a_playlist_from_a_server_reaches_nobody_else(web, tmp_path, settings):

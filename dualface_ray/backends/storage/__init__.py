@@ -10,7 +10,7 @@ them. May not know videos, jobs or actors.
 
 from __future__ import annotations
 
-from dualface_ray.backends.storage.faults import StoreFault, input_fault, request_fault
+from dualface_ray.backends.storage.faults import StoreFault, again, input_fault, request_fault
 from dualface_ray.backends.storage.lock import RemoteLock
 from dualface_ray.backends.storage.ports import RemoteFile, Store
 from dualface_ray.backends.storage.reader import RemoteReader
@@ -24,6 +24,7 @@ __all__ = [
     "ScratchStore",
     "Store",
     "StoreFault",
+    "again",
     "examine",
     "fetch",
     "input_fault",

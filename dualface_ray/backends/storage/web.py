@@ -173,6 +173,8 @@ def _told(error: BaseException) -> StoreFault:
         error.close()
         if error.code in (301, 302, 303, 307, 308):
             return StoreFault(Fault.REFUSED, "it redirects too often, or nowhere", "http")
+        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return StoreFault(Fault.REFUSED, "it is empty", "http")
         return fault_of(error, "http")
     reason = getattr(error, "reason", None)
     return fault_of(reason if isinstance(reason, BaseException) else error, "http")
