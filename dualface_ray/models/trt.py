@@ -108,7 +108,7 @@ def _listener(trt: Any, complaints: deque[str]) -> Any:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, text: str) -> None:
-            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
+            if severity in (trt.Logger.INTERNAL_ERROR, trt.Logger.ERROR):
                 complaints.append(str(text))
 
     return Listener()
