@@ -36,8 +36,8 @@ def fingerprint(path: Path, settings: Settings, *, content: str = "", result_ver
     path.
 
     Not counted: ``lane``, ``job`` and ``storage`` (sizes, backend, attempts), the input limits, the input's name, place
-    and time stamps. A result made on another backend therefore counts as done: its frames, time stamps and labels are the same
-    by contract.
+    and time stamps. A result made on another backend therefore counts as done: its frames, time stamps and labels are
+    the same by contract.
 
     Args:
         path: the input.
