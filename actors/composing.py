@@ -33,7 +33,7 @@ class ComposingSession(StreamSession):
     @property
     def progress(self) -> int:
         """Pictures encoded so far count: they go on where a constant rate repeats one frame for long."""
-        return self.ticks + (0 if self._outputs is None else self._outputs.frames)
+        return super().progress + (0 if self._outputs is None else self._outputs.frames)
 
     def _compose(self, stream: Stream, group: Sequence[DirectedFrame], first_frame: int, planned_at_s: float) -> None:
         """Write consecutive frames; ``first_frame``: number of the stream's first frame in theirs."""

@@ -49,7 +49,7 @@ def publish_results(job: SegmentJob, settings: Settings, tick: Callable[[], None
     Raises:
         OutputError: one cannot be delivered.
     """
-    if not job.publish or job.work not in (Work.WHOLE, Work.JOIN):
+    if job.work not in (Work.WHOLE, Work.JOIN):
         return
     withdraw(join_address(job.publish, job.outputs.report.name), settings)
     for path in job.outputs.files:

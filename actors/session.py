@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from actors.messages import ExaminedChunk, Reply, Request, SegmentJob, StreamOpened, StreamStatus
 from actors.places import publish_results
 from dualface_ray.backends import Backend
+from dualface_ray.backends.storage import Patience
 from dualface_ray.errors import Cancelled, DualfaceError
 from dualface_ray.frames import Credit, PoolReader
 from dualface_ray.report import Quantiles, VideoState
@@ -69,6 +70,7 @@ class Session(ABC):
         self._state = VideoState.RUNNING
         self._error: DualfaceError | None = None
         self._began_s = time.monotonic()
+        self._upload = Patience(tools.settings)
 
     def status(self) -> StreamStatus:
         """How far it has come; safe from any thread."""
@@ -84,7 +86,7 @@ class Session(ABC):
     @property
     def progress(self) -> int:
         """Grows with everything that is done, beside ``frames_done``."""
-        return self.ticks
+        return self.ticks + self._upload.value
 
     def latency(self) -> Mapping[str, Quantiles]:
         """Durations so far by stage; they grow while the session runs."""
@@ -116,7 +118,9 @@ class Session(ABC):
         """
         self._state = VideoState.FINISHING
         self._finalise()
-        publish_results(self.job, self.tools.settings, self.tick, self._sent)
+        if self.job.publish:
+            with self._upload.active():
+                publish_results(self.job, self.tools.settings, self.tick, self._upload.moved)
         self._state = VideoState.DONE
 
     def fail(self, error: DualfaceError) -> None:
@@ -124,10 +128,6 @@ class Session(ABC):
         self._discard()
         self._error = error.renamed(str(self.job.source), self.job.shown) if self.job.origin else error
         self._state = VideoState.FAILED
-
-    def _sent(self, size_bytes: int) -> None:
-        """A part of a result is on its way."""
-        self.ticks += size_bytes > 0
 
     @abstractmethod
     def _finalise(self) -> None:

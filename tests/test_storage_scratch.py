@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dualface_ray.backends.storage import ScratchStore, scratch_input, scratch_outputs, scratch_root
+from dualface_ray.backends.storage import Patience, ScratchStore, scratch_input, scratch_outputs, scratch_root
 from dualface_ray.backends.storage import faults as faults_module
 from dualface_ray.errors import Cancelled, InputMissingError, OutputError
 from dualface_ray.settings import Settings, resolve
@@ -55,7 +55,6 @@ def test_a_file_is_there_while_it_is_used(settings, web):
         with store.using(url, path), ScratchStore(settings).using(url, path) as again:
             assert again == path
         assert path.exists()
-        assert store.progress == 0  # less than a MiB
     assert leftovers(settings) == []
     assert fetches(web, "a") == 1
     assert path.parent.parent.stat().st_mode & 0o077 == 0
@@ -218,6 +217,27 @@ def test_places_depend_on_address_and_content():
     assert one.name == "a.mp4"
     assert one != scratch_input(root, "https://h/a.mp4", "2", "a.mp4")
     assert scratch_outputs(root, "s3://b/out/") == scratch_outputs(root, "s3://b/out")
+
+
+def test_a_transfer_that_waits_counts_as_alive_for_a_bounded_time():
+    now = [100.0]
+    patience = Patience(resolve(**{"storage.attempts": 2, "storage.timeout_s": 10}), clock=lambda: now[0])
+    values = [patience.value]
+    now[0] += 50
+    assert patience.value == 0, "nothing is on"
+    with patience.active():
+        for _ in range(5):
+            now[0] += 3
+            values.append(patience.value)
+        patience.moved(1 << 20)
+        values.append(patience.value)
+        now[0] += 36
+        values.append(patience.value)
+        now[0] += 500
+        assert patience.value == values[-1], "beyond its limits it is a hang"
+    now[0] += 7
+    assert patience.value == values[-1]
+    assert values == sorted(set(values))
 
 
 def until(condition) -> None:

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from dualface_ray.backends.storage.faults import StoreFault, again, input_fault, request_fault
 from dualface_ray.backends.storage.lock import RemoteLock
+from dualface_ray.backends.storage.patience import Patience
 from dualface_ray.backends.storage.ports import RemoteFile, Store
 from dualface_ray.backends.storage.reader import RemoteReader
 from dualface_ray.backends.storage.scratch import ScratchStore, scratch_input, scratch_outputs, scratch_root
 from dualface_ray.backends.storage.transfer import examine, fetch, open_store, publish, publish_bytes, withdraw
 
 __all__ = [
+    "Patience",
     "RemoteFile",
     "RemoteLock",
     "RemoteReader",

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dualface_ray.backends.storage.patience import Patience
 from dualface_ray.backends.storage.transfer import fetch
 from dualface_ray.errors import Cancelled, DualfaceError, OutputError
 from dualface_ray.media import FileLock, output_error, shown_address
@@ -71,12 +72,12 @@ class ScratchStore:
         self._ahead: OrderedDict[Path, threading.Thread] = OrderedDict()
         """Entries fetched, or being fetched, ahead of use; oldest first."""
         self._closed = False
-        self._bytes = 0
+        self._patience = Patience(settings)
 
     @property
     def progress(self) -> int:
-        """Grows while bytes arrive: for those who watch whether this process still moves."""
-        return self._bytes >> 20
+        """Grows while something is fetched: for those who watch whether this process still moves."""
+        return self._patience.value
 
     @contextlib.contextmanager
     def using(self, origin: str, path: Path, identity: str = "", stop: threading.Event | None = None) -> Iterator[Path]:
@@ -208,7 +209,9 @@ class ScratchStore:
                 if not gate.take():
                     time.sleep(_LOOK_S)
                 elif not path.exists():
-                    fetch(origin, path, self._settings, identity=identity, stop=stop, arrived=self._arrived)
+                    with self._patience.active():
+                        arrived = self._patience.moved
+                        fetch(origin, path, self._settings, identity=identity, stop=stop, arrived=arrived)
         except OSError as error:
             raise output_error(error, path) from error
         finally:
@@ -220,9 +223,6 @@ class ScratchStore:
         if held is not None:
             with contextlib.suppress(DualfaceError):  # whoever uses it meets the same trouble, and says so
                 self._bring(origin, path, identity, held.stop)
-
-    def _arrived(self, count: int) -> None:
-        self._bytes += count
 
 
 def make_private(root: Path, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -16,6 +17,9 @@ from dualface_ray.media import AtomicFile, require_free, scheme_of, shown_addres
 from dualface_ray.settings import Settings
 
 _BLOCK_BYTES = 16 << 20
+_FIRST_BLOCK_BYTES = 1 << 20
+_QUICK_S = 2.0
+"""Blocks that come quicker grow; on a slow line they stay small, so that progress shows and a retry is cheap."""
 
 
 def open_store(url: str, settings: Settings) -> Store:
@@ -106,12 +110,13 @@ def fetch(
 
 def _blocks(store: Store, found: RemoteFile, attempts: int) -> Iterator[bytes]:
     """All of a file in order; each block is tried again by itself."""
-    place = 0
+    place, size = 0, min(_BLOCK_BYTES, _FIRST_BLOCK_BYTES)
     while place < found.size_bytes:
-        end = min(found.size_bytes, place + _BLOCK_BYTES)
-        block = again(partial(_exactly, store, found.url, place, end), attempts)
-        yield block
-        place = end
+        end = min(found.size_bytes, place + size)
+        began_s = time.monotonic()
+        yield again(partial(_exactly, store, found.url, place, end), attempts)
+        quick = time.monotonic() - began_s < _QUICK_S
+        place, size = end, min(_BLOCK_BYTES, size * 2) if quick else max(_FIRST_BLOCK_BYTES, size // 2)
 
 
 def _exactly(store: Store, url: str, start: int, end: int) -> bytes:
