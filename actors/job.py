@@ -43,7 +43,8 @@ class JobRunner:
     def __init__(self, tasks: Sequence[VideoTask], settings: Settings, job_id: str = "") -> None:
         self._board = Board(tasks, settings)
         self._todo = self._board.unfinished
-        self._units = Units([self._board.task(name) for name in self._todo], settings, DiskPieces())
+        pieces = DiskPieces(overwrite=settings.job.overwrite)
+        self._units = Units([self._board.task(name) for name in self._todo], settings, pieces)
         self._queue = WorkQueue()
         self._attempts = AttemptBook(settings.job.max_attempts)
         self._fleet = Fleet(settings, Ports(look=look, make=lambda plan: Lane(plan, settings, job_id), may_grow=grows))
@@ -195,10 +196,13 @@ class JobRunner:
 
     def _finished(self, lane: Lane, unit: Unit, status: StreamStatus, now_s: float) -> None:
         self._queue.finished(lane.plan.lane_id, unit.unit_id, now_s)
+        self._complete(lane, unit, status.frames_done)
+
+    def _complete(self, lane: Lane, unit: Unit, frames: int) -> None:
         self._note(unit, VideoState.DONE, lane)
         step = self._units.done(unit.unit_id, self._fleet.slots)
         if step.complete:
-            self._board.done(unit.video, step.frames or status.frames_done)
+            self._board.done(unit.video, step.frames or frames)
             self._manifest.video(unit.video, VideoState.DONE)
             remove_workspace(self._board.task(unit.video).outputs)
         self._go_on(step)
@@ -228,6 +232,10 @@ class JobRunner:
             if job.stream_id not in self._units:
                 continue  # given up with another part of its video
             unit = self._units[job.stream_id]
+            if self._units.is_complete(unit.unit_id):  # it died before it could say so
+                self._queue.drop([unit.unit_id])
+                self._complete(lane, unit, unit.frames)
+                continue
             verdict = self._attempts.verdict(unit.unit_id, job.shown, cause)
             if verdict is not None:
                 self._give_up(unit.video, verdict)

@@ -9,14 +9,30 @@ from dualface_ray.errors import OutputError, ProtocolError
 from dualface_ray.framing import check_seam
 from dualface_ray.media import Span, plan_spans
 from dualface_ray.report import Survey as SurveyRecord
-from dualface_ray.report import VideoTask, load_bridge, load_plan, load_span, load_survey, save_plan
+from dualface_ray.report import (
+    VideoState,
+    VideoTask,
+    load_bridge,
+    load_plan,
+    load_span,
+    load_survey,
+    read_report,
+    save_plan,
+)
 
 OVERLAP_S = 3.0
 """Both neighbours decide on so much: the camera's look-ahead and a tracker's warm-up are over well before its end."""
 
 
 class DiskPieces:
-    """Reads the records; they count only with the fingerprint of this very request."""
+    """Reads the records; they count only with the fingerprint of this very request.
+
+    Args:
+        overwrite: results that are there may be those of an earlier run, to be replaced.
+    """
+
+    def __init__(self, *, overwrite: bool = False) -> None:
+        self._overwrite = overwrite
 
     def survey(self, task: VideoTask) -> SurveyRecord | None:
         """Of this video, if it is finished."""
@@ -44,6 +60,13 @@ class DiskPieces:
     def has_bridge(self, task: VideoTask, before: Span, after: Span) -> bool:
         """Whether the bridge between these is finished."""
         return load_bridge(task.outputs, before, after, task.fingerprint) is not None
+
+    def has_result(self, task: VideoTask) -> bool:
+        """Whether the video itself is complete: its report, written last, says so."""
+        if self._overwrite or task.publish or not task.outputs.report.exists():
+            return False
+        report = read_report(task.outputs.report)
+        return report is not None and report.state is VideoState.DONE and report.fingerprint == task.fingerprint
 
     def disagreement(self, task: VideoTask, before: Span, after: Span) -> str:
         """Why these finished spans cannot mean the same two people; "" = they do."""

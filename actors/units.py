@@ -56,6 +56,9 @@ class Pieces(Protocol):
     def has_bridge(self, task: VideoTask, before: Span, after: Span) -> bool:
         """Whether the bridge between these is finished."""
 
+    def has_result(self, task: VideoTask) -> bool:
+        """Whether the video itself is complete."""
+
     def disagreement(self, task: VideoTask, before: Span, after: Span) -> str:
         """Why these finished spans cannot mean the same two people; "" = they do."""
 
@@ -206,6 +209,16 @@ class Units:
         self._waiting.add(unit_id)
         if self._may_be_long(self._videos[self._units[unit_id].video]):
             self._from_long.add(unit_id)
+
+    def is_complete(self, unit_id: str) -> bool:
+        """Whether a unit has left all that it should, though its lane died before it could say so."""
+        unit, pieces = self._units[unit_id], self._pieces
+        task = self._videos[unit.video].task
+        if unit.work is Work.SURVEY:
+            return pieces.survey(task) is not None
+        if unit.work is Work.SPAN:
+            return pieces.has_span(task, *unit.spans)
+        return pieces.has_bridge(task, *unit.spans) if unit.work is Work.BRIDGE else pieces.has_result(task)
 
     def progress(self, unit_id: str, frames_done: int, frames_total: int) -> tuple[int, int]:
         """Frames done and to do of the whole video, when a unit of it has come so far."""

@@ -40,14 +40,14 @@ def cluster(head) -> Iterator[object]:
     """The tests add nodes, and they go afterwards."""
     yield head
     for node in list(head.worker_nodes):
-        head.remove_node(node, allow_graceful=False)
+        head.remove_node(node)
     deadline_s = time.monotonic() + 30
     while len(living()) > 1:
         assert time.monotonic() < deadline_s
         time.sleep(0.1)
 
 
-def living() -> list[object]:
+def living() -> list[dict]:
     import ray
 
     return [node for node in ray.nodes() if node["Alive"]]
@@ -225,9 +225,7 @@ def test_a_node_that_is_about_to_leave_is_drained(cluster, clip, tmp_path):
     videos = copies(clip, tmp_path / "in", 6)
     with run(videos, tmp_path / "out", **SMALL, preset="veryslow") as job:
         wait(job, lambda s: running(s) == 2)
-        import ray
-
-        (leaving,) = [n["NodeID"] for n in ray.nodes() if n["Labels"].get("dualface-machine") == "rack1"]
+        (leaving,) = [n["NodeID"] for n in living() if n["Labels"].get("dualface-machine") == "rack1"]
         deadline_ms = int((time.time() + 600) * 1000)
         accepted, why = GcsClient(address=cluster.gcs_address).drain_node(leaving, 2, "test", deadline_ms)
         assert accepted, why

@@ -32,6 +32,7 @@ class Disk:
     kept: tuple[Span, ...] | None = None
     spans: set[int] = field(default_factory=set)
     bridges: set[int] = field(default_factory=set)
+    result: bool = False
     quarrel: str = ""
     asked: list[int] = field(default_factory=list)
 
@@ -52,6 +53,9 @@ class Disk:
 
     def has_bridge(self, task: VideoTask, before: Span, after: Span) -> bool:
         return before.number in self.bridges
+
+    def has_result(self, task: VideoTask) -> bool:
+        return self.result
 
     def disagreement(self, task: VideoTask, before: Span, after: Span) -> str:
         return self.quarrel
@@ -198,6 +202,29 @@ def test_a_part_that_fails_by_itself_means_whole_but_a_full_disk_does_not():
     assert sorted(step.dropped) == ["v00001-s000", "v00001-s001", "v00001-s002"]
     assert names(step.ready) == ["v00001"]
     assert units.instead("v00001", ActorError("again")) is None, "whole was the last resort"
+
+
+def test_what_a_lane_finished_before_it_could_say_so_counts():
+    disk = Disk()
+    units = Units([task(1, 300)], SETTINGS, disk)
+    begun(units, 3)
+    assert not units.is_complete("v00001-survey")
+    disk.found = Found(9000)
+    assert units.is_complete("v00001-survey")
+    units.done("v00001-survey", 3)
+    assert not units.is_complete("v00001-s001")
+    disk.spans = {0, 1, 2}
+    assert units.is_complete("v00001-s001")
+    for number in range(3):
+        units.done(f"v00001-s{number:03d}", 3)
+    assert not units.is_complete("v00001-b000")
+    disk.bridges = {0, 1}
+    assert units.is_complete("v00001-b000")
+    units.done("v00001-b000", 3)
+    units.done("v00001-b001", 3)
+    assert not units.is_complete("v00001-join")
+    disk.result = True
+    assert units.is_complete("v00001-join")
 
 
 def test_few_long_videos_are_half_done_at_a_time():
