@@ -14,7 +14,7 @@ from actors.session import Message, Session, SessionTools
 from dualface_ray.backends.pyav import AssembleReport, assemble, probe
 from dualface_ray.errors import ProtocolError, SeamError
 from dualface_ray.framing import shot_offset
-from dualface_ray.media import AtomicFile, Workspace, pts_digest, remove_partials, remove_workspace
+from dualface_ray.media import AtomicFile, Workspace, pts_digest, remove_partials, remove_workspace, require_free
 from dualface_ray.report import (
     PieceRecord,
     Survey,
@@ -45,6 +45,8 @@ class JoinSession(Session):
         job = self.job
         survey, pieces, more_shots = self._load()
         space = Workspace.of(job.outputs)
+        wanted = sum(size for piece in pieces for size in piece.sizes_bytes)
+        require_free(job.outputs.folder, wanted + self.tools.settings.job.min_free_disk_bytes)
         with AtomicFile(job.outputs.tracks) as tracks:
             parts = [(space.folder / piece.tracks, shots) for piece, shots in zip(pieces, more_shots, strict=True)]
             pts_ticks = join_tracks(parts, tracks.part)
