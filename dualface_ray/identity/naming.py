@@ -122,9 +122,9 @@ def _name(tracker: Tracker, track: Track, label: str, reason: str, verdict: Verd
             detail["descriptor_distance"] = round(verdict.evidence.look, 4)
         if verdict.evidence.embedding >= 0:
             detail["embedding_distance"] = round(verdict.evidence.embedding, 4)
-    if person.known:
+    if person.known and (person.present or not person.unmet):
         tracker.note(track.born, "re-identified", label, detail | {"after": track.origin})
-    else:
+    else:  # for the first time here, even when a cast knows the face
         tracker.note(track.born, "entered", label, detail)
         person.present = True
     tracker.seen(person, track, track.last)
