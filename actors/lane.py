@@ -79,6 +79,8 @@ class Lane:
         self._step = ""
         """The last of them."""
         self._pings: dict[str, Any] = {}
+        self._delays: list[Any] = []
+        self._delay = (0.0, 0.0)
         self._outbox = Outbox(plan.lane_id)
         self._progress: dict[str, int] = {}
         self._facts: dict[str, Mapping[str, float | int | str]] = {}
@@ -143,6 +145,22 @@ class Lane:
     def latency(self) -> list[Any]:
         """References to what its encoder actors measured of the segments they still know; see EncodeService."""
         return [actor.latency.remote() for name, actor in self._actors.items() if name.startswith("encoder")]
+
+    def delay(self) -> tuple[float, float]:
+        """Frames that its encoders still know of, and the sum of their latencies in seconds, as last heard."""
+        if self._delays and len(ray.wait(self._delays, num_returns=len(self._delays), timeout=0)[1]) == 0:
+            try:
+                found = [stages.get("total", {}) for stages in ray.get(self._delays, timeout=0)]
+                self._delay = (
+                    sum(total.get("count", 0.0) for total in found),
+                    sum(total.get("count", 0.0) * total.get("mean", 0.0) for total in found),
+                )
+            except ray.exceptions.RayError:
+                pass  # the ping notices that, too
+            self._delays = []
+        if not self._delays and self.state is LaneState.READY:
+            self._delays = self.latency()
+        return self._delay
 
     def advance(self) -> None:
         """Move on as far as possible without waiting."""
@@ -298,7 +316,7 @@ class Lane:
 def facts_of(lanes: Iterable[Lane]) -> Iterator[LaneFacts]:
     """What the metrics show of each lane."""
     for lane in lanes:
-        facts = lane.facts()
+        facts, (frames, delay_s) = lane.facts(), lane.delay()
         ready = lane.state is LaneState.READY
         yield LaneFacts(
             lane_id=lane.plan.lane_id,
@@ -308,6 +326,8 @@ def facts_of(lanes: Iterable[Lane]) -> Iterator[LaneFacts]:
             pool_bytes=_sum(facts, "pool_bytes"),
             items=_sum(facts, "frames_examined") + _sum(facts, "faces_embedded"),
             batches=_sum(facts, "batches"),
+            frames=frames,
+            delay_s=delay_s,
         )
 
 

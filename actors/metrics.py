@@ -41,14 +41,14 @@ FRAME_RATE = MetricSpec("dualface_frame_rate_fps", "gauge", "Frames a second of 
 LATENCY = MetricSpec(
     "dualface_latency_s",
     "histogram",
-    "From the decoder's output to the encoder's, per frame",
+    "From the decoder's output to the encoder's, mean of a lane's frames over some seconds",
     ("run", "lane"),
     _LATENCY_S,
 )
 BATCH = MetricSpec(
     "dualface_batch_items",
     "histogram",
-    "Faces or frames of one inference batch",
+    "Faces or frames of an inference batch, mean of a lane over some seconds",
     ("run", "lane"),
     (1, 2, 4, 8, 16, 32, 64),
 )
@@ -144,6 +144,7 @@ class JobMetrics:
         self._since: dict[str, int] = {}
         """Frames of each lane since the last export."""
         self._batches: dict[str, tuple[float, float]] = {}
+        self._delays: dict[str, tuple[float, float]] = {}
         self._next_s = 0.0
         self._last_s = 0.0
 
@@ -194,6 +195,10 @@ class JobMetrics:
             self._batches[lane.lane_id] = lane.items, lane.batches
             if lane.batches > batches:
                 put(BATCH, max(0.0, lane.items - items) / (lane.batches - batches), lane=lane.lane_id)
+            frames, delay_s = self._delays.get(lane.lane_id, (0.0, 0.0))
+            self._delays[lane.lane_id] = lane.frames, lane.delay_s
+            if lane.frames > frames and lane.delay_s >= delay_s:  # less: a unit's frames were forgotten with it
+                put(LATENCY, (lane.delay_s - delay_s) / (lane.frames - frames), lane=lane.lane_id)
         for state, count in states.items():
             put(LANES, count, state=state)
         if math.isfinite(end_s):
@@ -214,6 +219,10 @@ class LaneFacts:
     """Frames and faces that inference has looked at so far."""
     batches: float = 0.0
     """In so many batches."""
+    frames: float = 0.0
+    """Frames that its encoders still know of."""
+    delay_s: float = 0.0
+    """Sum of their latencies."""
 
 
 def _made(spec: MetricSpec) -> Any:

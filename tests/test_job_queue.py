@@ -5,7 +5,19 @@ from __future__ import annotations
 import math
 
 from actors.messages import Work
-from actors.metrics import ATTEMPTS, BATCH, END_S, FRAME_RATE, FRAMES, LANES, VIDEOS, JobMetrics, LaneFacts, MetricSpec
+from actors.metrics import (
+    ATTEMPTS,
+    BATCH,
+    END_S,
+    FRAME_RATE,
+    FRAMES,
+    LANES,
+    LATENCY,
+    VIDEOS,
+    JobMetrics,
+    LaneFacts,
+    MetricSpec,
+)
 from actors.placement import LanePlan
 from actors.units import Unit
 from actors.workqueue import WorkQueue
@@ -87,15 +99,18 @@ def test_metrics_show_frames_batches_and_states():
     metrics.frames("lane-0", ("v1", 0), 10)
     metrics.frames("lane-0", ("v1", 0), 30)
     metrics.frames("lane-0", ("v1", 0), 50, final=True)
-    metrics.turn(10.0, {"running": 1}, [LaneFacts("lane-0", "ready", items=64, batches=4)], 5.0)
+    metrics.turn(10.0, {"running": 1}, [LaneFacts("lane-0", "ready", items=64, batches=4, frames=10, delay_s=5)], 5.0)
     metrics.frames("lane-0", ("v2", 0), 20)
     metrics.turn(11.0, {"running": 2}, [], 5.0)
     assert told.last[VIDEOS.name, "running"] == 1, "not each turn"
-    metrics.turn(20.0, {"running": 2}, [LaneFacts("lane-0", "ready", items=96, batches=5)], math.inf)
+    metrics.turn(
+        20.0, {"running": 2}, [LaneFacts("lane-0", "ready", items=96, batches=5, frames=30, delay_s=25)], math.inf
+    )
     assert sum(amount for name, amount in told.added if name == FRAMES.name) == 70
     assert (ATTEMPTS.name, 1.0) in told.added
     assert told.last[FRAME_RATE.name, "lane-0"] == 2.0
     assert told.last[BATCH.name, "lane-0"] == 32
+    assert told.last[LATENCY.name, "lane-0"] == 1.0
     assert told.last[LANES.name, "ready"] == 1
     assert told.last[LANES.name, "starting"] == 0
     assert told.last[END_S.name,] == 5.0
