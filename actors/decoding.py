@@ -104,8 +104,10 @@ class DecodeService:
             self.wake()
 
     def status(self) -> ActorStatus:
-        """Frames decoded so far (and other signs of life), and streams still open."""
-        return ActorStatus(progress=self._moves + self.scratch.progress, facts={"streams": len(self._streams)})
+        """Frames decoded so far (and other signs of life), streams still open, and what they have of the pool."""
+        taken = self.handle.size_bytes - self.pool.free_bytes
+        facts = {"streams": len(self._streams), "pool_bytes": taken}
+        return ActorStatus(progress=self._moves + self.scratch.progress, facts=facts)
 
     def close(self) -> None:
         """Stop all streams, wait for their threads and free the pool. Harmless when called twice."""
