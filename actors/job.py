@@ -115,15 +115,20 @@ class JobRunner:
         """Whether every node that has a lane has said that it sees the folders; none gets anything before.
 
         Raises:
-            RequestError: a node does not, and nothing has begun yet.
+            RequestError: a node says that it does not, and nothing has begun yet. One that says nothing is left out.
         """
         verdicts = [(lane.plan, self._witness.verdict(lane.plan.node_id)) for lane in self._fleet.lanes.values()]
         for plan, verdict in verdicts:
-            if verdict:
-                error = not_shared(plan.machine or plan.node_id[:12], verdict)
-                if not self._begun:
-                    raise error
-                self._fleet.ban(plan.node_id, str(error))
+            if not verdict:
+                continue
+            node = plan.machine or plan.node_id[:12]
+            if plan.node_id in self._witness.mute:
+                self._fleet.ban(plan.node_id, f"node {node} {verdict}: it gets no work")
+                continue
+            error = not_shared(node, verdict)
+            if not self._begun:
+                raise error
+            self._fleet.ban(plan.node_id, str(error))
         if all(verdict is not None for _, verdict in verdicts):
             self._begun = True
         return self._begun

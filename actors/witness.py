@@ -25,6 +25,7 @@ from dualface_ray.report import VideoTask
 ANSWER_TIMEOUT_S = 120.0
 """A node starts a process and answers in two or three seconds, unless it is very busy; one that misses a folder says so
 then, so this is only for nodes that do not answer at all."""
+_UNASKED = "cannot be asked what it sees"
 _MOST = 64
 """Folders asked for at most: with more, those left out lie beside these."""
 
@@ -78,7 +79,7 @@ def ask_node(node_id: str, evidence: Evidence) -> Poll:
         try:
             answer: list[str] = ray.get(reference, timeout=0)
         except ray.exceptions.RayError as error:
-            return [f"cannot be asked what it sees ({type(error).__name__})"]
+            return [_UNASKED, type(error).__name__]
         return answer
 
     return poll
@@ -104,6 +105,8 @@ class Witness:
         self._tasks = tasks
         self._verdicts: dict[str, str | None] = {home: "", "": ""}
         self._open: dict[str, tuple[Poll, float]] = {}
+        self.mute: set[str] = set()
+        """Nodes that could not be asked, or have not answered: something is wrong with them, not with the folders."""
         self._ask = ask
         self._clock = clock
         self._token = secrets.token_hex(8)
@@ -119,6 +122,9 @@ class Witness:
             answer = poll()
             if answer is None and self._clock() > deadline_s:
                 answer = [f"has not said within {ANSWER_TIMEOUT_S:g} s what it sees"]
+                self.mute.add(node_id)
+            elif answer is not None and answer[:1] == [_UNASKED]:
+                self.mute.add(node_id)
             if answer is not None:
                 del self._open[node_id]
                 self._verdicts[node_id] = "; ".join(answer[:3])

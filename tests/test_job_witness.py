@@ -63,8 +63,10 @@ def test_a_node_that_sees_everything(tasks, tmp_path):
 def test_a_folder_that_is_not_shared_is_named(tasks, tmp_path):
     node = Node(hidden="out")
     node.answers = True
-    verdict = Witness(tasks, "home", node.ask).verdict("far")
+    witness = Witness(tasks, "home", node.ask)
+    verdict = witness.verdict("far")
     assert verdict is not None
+    assert not witness.mute
     assert "does not see what is written to" in verdict
     error = not_shared("rack7", verdict)
     assert isinstance(error, RequestError)
@@ -84,5 +86,6 @@ def test_a_node_that_does_not_answer(tasks, tmp_path):
     assert witness.verdict("far") is None
     now[0] = ANSWER_TIMEOUT_S + 1
     assert "has not said" in str(witness.verdict("far"))
+    assert witness.mute == {"far"}, "that says nothing about the folders: the node is left out, the job goes on"
     witness.close()
     assert list((tmp_path / "out").iterdir()) == []
