@@ -88,6 +88,12 @@ class Fleet:
         return sum(lane.plan.streams for lane in self.lanes.values() if not lane.draining)
 
     @property
+    def mixed(self) -> bool:
+        """Whether its lanes encode differently (NVENC here, x264 there): such parts of a video could not be joined."""
+        plans = [lane.plan for lane in self.lanes.values()]
+        return len({plan.encoder or plan.backend for plan in plans}) > 1
+
+    @property
     def texts(self) -> tuple[str, ...]:
         """One readable line a lane."""
         living = [lane.text for lane in list(self.lanes.values())]

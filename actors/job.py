@@ -99,7 +99,7 @@ class JobRunner:
     def _turn(self, now_s: float) -> None:
         for lane in self._fleet.turn(now_s, self._units.rings):
             self._bury(lane, now_s)
-        self._queue.add(self._units.release(self._fleet.slots))
+        self._queue.add(self._units.release(self._fleet.slots, may_cut=not self._fleet.mixed))
         ready = self._fleet.ready if self._shared() else []
         for lane in ready:
             for status in list(lane.streams.values()):

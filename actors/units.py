@@ -186,17 +186,18 @@ class Units:
         needs = [self._videos[name].task.ring_bytes for name in found]
         return sorted(needs, key=_bytes, reverse=True)[:count]
 
-    def release(self, slots: int) -> list[Unit]:
+    def release(self, slots: int, *, may_cut: bool = True) -> list[Unit]:
         """Units that may begin now.
 
         Short videos are ready from the start. Long ones follow, the longest first, as long as too few of their parts
         wait for ``slots`` lanes' places: each is cut as the work left then suggests, and few are half done at a time.
+        Without ``may_cut`` only those are cut that an earlier run has surveyed.
         """
         ready = [self._whole(self._videos[name]) for name in self._short]
         self._short = []
         while self._held and slots and len(self._from_long) < slots:
             name = self._held.pop()
-            ready += self._begin(self._videos[name], slots)
+            ready += self._begin(self._videos[name], slots, may_cut)
         return ready
 
     def taken(self, unit_id: str) -> None:
@@ -265,11 +266,11 @@ class Units:
         far = video.task.origin or video.task.publish
         return video.cost_s >= 2 * self._settings.job.segment_min_s and not far  # parts meet in a shared folder
 
-    def _begin(self, video: _Video, slots: int) -> list[Unit]:
+    def _begin(self, video: _Video, slots: int, may_cut: bool) -> list[Unit]:
         survey = self._pieces.survey(video.task)
         if survey is not None:
             return self._cut(video, slots).ready
-        if self._pieces_for(video, slots) == 1:
+        if not may_cut or self._pieces_for(video, slots) == 1:
             return [self._whole(video)]
         return [self._open(video, Work.SURVEY, "survey", 0)]
 

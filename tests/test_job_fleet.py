@@ -224,3 +224,13 @@ def test_closing_closes_all():
     world.fleet.close()
     assert [lane.state for lane in world.made] == [LaneState.CLOSED] * 2
     world.fleet.close()
+
+
+def test_a_fleet_knows_whether_its_lanes_encode_alike():
+    one = World(node("a"), node("b"))
+    one.pass_(3)
+    assert len(one.fleet.lanes) == 2
+    assert not one.fleet.mixed
+    for lane, encoder in zip(one.made, ("nvenc", "cpu"), strict=True):
+        lane.plan = replace(lane.plan, encoder=encoder)
+    assert one.fleet.mixed

@@ -237,6 +237,11 @@ def test_few_long_videos_are_half_done_at_a_time():
     assert units.release(3) == []
 
 
+def test_lanes_that_encode_differently_do_long_videos_whole():
+    units = Units([task(1, 1000), task(2, 30)], SETTINGS, Disk())
+    assert names(units.release(4, may_cut=False)) == ["v00002", "v00001"]
+
+
 def test_plans_count_what_a_long_video_may_become():
     units = Units([task(1, 600, 7), task(2, 10, 5)], SETTINGS, Disk())
     assert sorted(units.rings()) == [5] + [7] * 10
