@@ -145,7 +145,8 @@ def first_memory(
         needs: of the videos that wait, the largest first.
         card: what there is.
         streams: videos at once, if they fit.
-        decoders: decoder processes, if there are as many streams.
+        decoders: decoder processes, if there are as many streams; there are as many encoder processes, since what held
+            the measured card back was Python's lock in either.
 
     Returns:
         The plan, or why not one of the videos fits, with every item of the sum.
@@ -167,6 +168,7 @@ def first_memory(
         canvas_bytes=_canvas_bytes(settings),
         canvases_held=_COMPOSE_FRAMES * _COMPOSITORS,
         decoders=min(decoders, streams),
+        encoders=min(decoders, streams),
         arena_limit_bytes=settings.lane.pool_budget_bytes,
     )
     videos = [_stream_shape(need, settings) for need in needs]

@@ -79,7 +79,7 @@ def test_a_pool_budget_is_kept():
 def test_each_decoder_has_its_share_of_the_streams_in_its_pool():
     h200 = node("a", 32, 1, "h200", nvdec_session=16)
     (lane,) = plan_lanes(settings(), cluster(h200), RING)
-    assert (lane.streams, lane.decoders, lane.encoders) == (16, 4, 1)
+    assert (lane.streams, lane.decoders, lane.encoders) == (16, 4, 4)
     assert lane.pool_bytes == 4 * RING[0]
     assert lane.pool_slots == 4 * settings().quota_frames(120)
     (lane,) = plan_lanes(settings(), cluster(h200), [10])

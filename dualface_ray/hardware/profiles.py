@@ -85,7 +85,7 @@ class LaneShare(_Part):
     streams: Figure[int]
     """Videos at once."""
     decoders: Figure[int]
-    """Decoder actors."""
+    """Decoder actors; a lane on a card has as many encoder actors."""
     encoders: Figure[int]
     """Encoder sessions at once: on NVENC where there is one, else on the CPU."""
     cores: Figure[int]

@@ -79,7 +79,7 @@ class LaneShape:
     decoders: int = 1
     """Processes, each with an arena for its share of the streams."""
     encoders: int = 1
-    """Processes."""
+    """Processes, each with compositors for its share of the streams."""
     arena_limit_bytes: int = 0
     """Of all arenas together; 0 = as large as the streams need."""
 
@@ -202,15 +202,15 @@ def _smaller(shape: LaneShape) -> Iterator[LaneShape]:
     """Ever smaller shapes that start with this one: the first that fits is the one to take.
 
     Results stay the same as long as possible: first the batch goes down to 16, where the measured curve is still at
-    four fifths of its height, then decoder processes become one (a tenth slower on the measured card), then the streams
-    go one by one, then the batch to 1, and only then the look-ahead.
+    four fifths of its height, then decoder and encoder processes become one each (a third slower on the measured card),
+    then the streams go one by one, then the batch to 1, and only then the look-ahead.
     """
     batches = [shape.batch, *(batch for batch in USUAL_BATCHES if batch < shape.batch)]
     first = [batch for batch in batches if batch >= min(16, shape.batch)]
     yield from (replace(shape, batch=batch) for batch in first)
     for streams in range(shape.streams, 0, -1):
-        yield _narrow(replace(shape, batch=first[-1], decoders=1), streams)
-    least = _narrow(replace(shape, decoders=1), 1)
+        yield _narrow(replace(shape, batch=first[-1], decoders=1, encoders=1), streams)
+    least = _narrow(replace(shape, decoders=1, encoders=1), 1)
     yield from (replace(least, batch=batch) for batch in batches if batch < first[-1])
     for lookahead in LOOKAHEADS:
         if lookahead < shape.lookahead:
