@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from actors.messages import ActorStatus, ExaminedChunk, SegmentJob, StreamKey, StreamOpened, Work
-from actors.sources import open_source
+from actors.work.sources import open_source
 from dualface_ray.backends import Backend
 from dualface_ray.backends.storage import ScratchStore
 from dualface_ray.errors import ActorError, Cancelled, DualfaceError

@@ -12,7 +12,7 @@ from actors.encoding import EncodeService
 from actors.messages import ActorStatus, ExaminedChunk, Reply, SegmentJob, StreamKey, StreamOpened
 from actors.outbox import Outbox
 from actors.placement import LanePlan
-from actors.session import SessionLinks
+from actors.work.session import SessionLinks
 from dualface_ray.backends import limit_library_threads, load_backend
 from dualface_ray.errors import ActorError
 from dualface_ray.frames import ArenaHandle

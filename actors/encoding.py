@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 from actors.messages import ActorStatus, SegmentJob, StreamKey
-from actors.places import places_of
-from actors.session import Message, Session, SessionLinks, SessionTools
-from actors.sessions import open_session
+from actors.work.places import places_of
+from actors.work.session import Message, Session, SessionLinks, SessionTools
+from actors.work.sessions import open_session
 from dualface_ray.backends import Backend
 from dualface_ray.backends.storage import ScratchStore
 from dualface_ray.errors import ActorError, Cancelled, DualfaceError

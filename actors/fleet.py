@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from actors.changes import changes
+from actors.cluster.changes import changes
+from actors.cluster.snapshot import ClusterSnapshot
 from actors.lane import Lane, LaneState
 from actors.placement import LanePlan, plan_lanes
 from actors.recovery import LaneBook, Restart
-from actors.snapshot import ClusterSnapshot
 from dualface_ray.errors import ActorError, DualfaceError, PlacementError
 from dualface_ray.hardware import Profile, load_profile
 from dualface_ray.settings import Settings

@@ -11,18 +11,18 @@ import threading
 import time
 from collections.abc import Sequence
 
-from actors.board import Board
+from actors.backlog.board import Board
+from actors.backlog.manifest import Manifest, manifest_path
+from actors.backlog.pieces import DiskPieces, with_leftovers
+from actors.backlog.units import Step, Unit, Units
+from actors.backlog.workqueue import WorkQueue
+from actors.cluster.nodes import dashboard, grows, here, look
+from actors.cluster.witness import Witness, not_shared
 from actors.fleet import Fleet, Ports
 from actors.lane import Lane, facts_of
-from actors.manifest import Manifest, manifest_path
 from actors.messages import SegmentJob, StreamStatus
 from actors.metrics import Exporter, JobMetrics
-from actors.nodes import dashboard, grows, here, look
-from actors.pieces import DiskPieces, with_leftovers
 from actors.recovery import AttemptBook, blames_the_lane
-from actors.units import Step, Unit, Units
-from actors.witness import Witness, not_shared
-from actors.workqueue import WorkQueue
 from dualface_ray.errors import ActorError, Cancelled, DualfaceError, RequestError
 from dualface_ray.media import remove_leftovers, remove_partials, remove_workspace, shown_address
 from dualface_ray.report import JobSnapshot, VideoState, VideoTask

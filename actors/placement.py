@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 
-from actors.candidates import Candidates, find_candidates
-from actors.memory import Card, CardOf, Memory, Need, card_of, first_memory, needs_of
-from actors.slots import NVDEC, NVENC, Slot, Stock
-from actors.snapshot import NODE_ID_LABEL, ClusterSnapshot, NodeSnapshot, snapshot_of
+from actors.cluster.candidates import Candidates, find_candidates
+from actors.cluster.memory import Card, CardOf, Memory, Need, card_of, first_memory, needs_of
+from actors.cluster.slots import NVDEC, NVENC, Slot, Stock
+from actors.cluster.snapshot import NODE_ID_LABEL, ClusterSnapshot, NodeSnapshot, snapshot_of
 from dualface_ray.backends import DevicePlan
 from dualface_ray.errors import PlacementError, VramBudgetError
 from dualface_ray.hardware import Profile, ThreadBudget, load_profile, thread_budget

@@ -9,7 +9,7 @@ from actors.decoding import DecodeLinks, DecodeService
 from actors.encoding import EncodeService
 from actors.inference import InferenceLinks, InferenceService
 from actors.messages import SegmentJob, StreamStatus
-from actors.session import SessionLinks
+from actors.work.session import SessionLinks
 from dualface_ray.backends import load_backend
 from dualface_ray.settings import Settings
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from actors.pipe import Pipe
+from actors.work.pipe import Pipe
 
 
 def test_tasks_run_in_order_and_no_more_than_the_depth_are_open() -> None:

@@ -173,7 +173,7 @@ class Watch:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
-        from actors.nodes import look
+        from actors.cluster.nodes import look
 
         while not self._stop.wait(0.1):
             for node in look().nodes:

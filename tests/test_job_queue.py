@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from actors.backlog.units import Unit
+from actors.backlog.workqueue import WorkQueue
 from actors.messages import Work
 from actors.metrics import (
     ATTEMPTS,
@@ -19,8 +21,6 @@ from actors.metrics import (
     MetricSpec,
 )
 from actors.placement import LanePlan
-from actors.units import Unit
-from actors.workqueue import WorkQueue
 from dualface_ray.hardware import thread_budget
 
 

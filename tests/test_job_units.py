@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from actors.backlog.units import Unit, Units, pieces_for
 from actors.messages import Work
-from actors.units import Unit, Units, pieces_for
 from dualface_ray.errors import ActorError, DiskFullError
 from dualface_ray.media import Span, plan_outputs
 from dualface_ray.report import VideoTask

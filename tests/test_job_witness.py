@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.witness import ANSWER_TIMEOUT_S, Evidence, Witness, missing, not_shared
+from actors.cluster.witness import ANSWER_TIMEOUT_S, Evidence, Witness, missing, not_shared
 from dualface_ray.errors import RequestError
 from dualface_ray.media import plan_outputs
 from dualface_ray.report import VideoTask

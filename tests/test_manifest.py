@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from actors import manifest as module
-from actors.manifest import Manifest, manifest_path
+from actors.backlog import manifest as module
+from actors.backlog.manifest import Manifest, manifest_path
 from dualface_ray.errors import NotAVideoError
 from dualface_ray.media import plan_outputs
 from dualface_ray.report import VideoState, VideoTask

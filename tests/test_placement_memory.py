@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from media_maker import Clip
 
-from actors import memory as room
-from actors.memory import UNKNOWN_CARD_BYTES, Card, card_of
+from actors.cluster import memory as room
+from actors.cluster.memory import UNKNOWN_CARD_BYTES, Card, card_of
 from actors.placement import ClusterSnapshot, LanePlan, NodeSnapshot, decide, plan_lanes
 from dualface_ray.backends import DevicePlan, video_needs
 from dualface_ray.backends.pyav import probe

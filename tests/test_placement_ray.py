@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from actors.changes import changes
+from actors.cluster.changes import changes
 from actors.placement import ClusterSnapshot, LanePlan, plan_lanes, snapshot_of
 from dualface_ray.errors import PlacementError
 from dualface_ray.settings import resolve

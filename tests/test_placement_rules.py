@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.changes import changes
+from actors.cluster.changes import changes
 from actors.placement import ClusterSnapshot, LanePlan, NodeSnapshot, decide, plan_lanes, snapshot_of
 from dualface_ray.errors import PlacementError, ProfileError
 from dualface_ray.hardware import load_profile

@@ -7,8 +7,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from actors.schedule import Schedule
-from actors.shelf import Shelf
+from actors.backlog.schedule import Schedule
+from actors.backlog.shelf import Shelf
 
 
 def filled(**costs: float) -> Schedule:

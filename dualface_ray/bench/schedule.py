@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from actors.schedule import Schedule
+from actors.backlog.schedule import Schedule
 from dualface_ray.bench.firstcome import FirstCome
 from dualface_ray.bench.outcome import ScheduleBench
 from dualface_ray.bench.simulation import AHEAD_S, Simulation

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from actors.slots import NVDEC, NVENC, Slot
-from actors.snapshot import DRIVER_LABEL, PROFILE_LABEL, ClusterSnapshot, NodeSnapshot
+from actors.cluster.slots import NVDEC, NVENC, Slot
+from actors.cluster.snapshot import DRIVER_LABEL, PROFILE_LABEL, ClusterSnapshot, NodeSnapshot
 from dualface_ray.errors import PlacementError
 from dualface_ray.hardware import Profile, check_verified
 from dualface_ray.settings import Settings

@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from actors.composing import ComposingSession
 from actors.messages import SegmentJob, StreamOpened
-from actors.piecework import PieceFiles
-from actors.session import SessionTools
-from actors.streaming import Stream
+from actors.work.composing import ComposingSession
+from actors.work.piecework import PieceFiles
+from actors.work.session import SessionTools
+from actors.work.streaming import Stream
 from dualface_ray.errors import ProtocolError, SeamError
 from dualface_ray.frames import Detections
 from dualface_ray.framing import DirectedFrame, blend, check_seam

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from actors.messages import SegmentJob
-from actors.pipe import Pipe, Task
-from actors.segments import Segment, encode_spec
+from actors.work.pipe import Pipe, Task
+from actors.work.segments import Segment, encode_spec
 from dualface_ray.backends import Backend
 from dualface_ray.compose import output_colour
 from dualface_ray.errors import UnsupportedMediaError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from actors.cluster.snapshot import ClusterSnapshot
 from actors.placement import LanePlan, decide
-from actors.snapshot import ClusterSnapshot
 from dualface_ray.errors import DualfaceError, PlacementError, ProfileError
 from dualface_ray.hardware import Profile, load_profile
 from dualface_ray.settings import Settings

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from actors.messages import ExaminedChunk, Reply, Request, SegmentJob, StreamOpened, StreamStatus
-from actors.places import publish_results
+from actors.work.places import publish_results
 from dualface_ray.backends import Backend
 from dualface_ray.backends.storage import Patience
 from dualface_ray.errors import Cancelled, DualfaceError

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from actors.snapshot import DRIVER_LABEL, ClusterSnapshot, NodeSnapshot
+from actors.cluster.snapshot import DRIVER_LABEL, ClusterSnapshot, NodeSnapshot
 from dualface_ray.hardware import Profile
 
 NVDEC, NVENC = "nvdec_session", "nvenc_session"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from actors.messages import ExaminedChunk, Reply, Request, SegmentJob, Spent, StreamOpened
-from actors.session import Message, Session, SessionTools
+from actors.work.session import Message, Session, SessionTools
 from dualface_ray.errors import ActorError, DualfaceError, ProtocolError
 from dualface_ray.frames import Answer, Ask, ChunkOrder, Detections, FrameTicket, ReleaseLedger, StreamEnd, frames_of
 from dualface_ray.identity import FrameFact

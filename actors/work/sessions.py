@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from actors.bridging import BridgeSession
-from actors.joining import JoinSession
 from actors.messages import SegmentJob, Work
-from actors.session import Session, SessionTools
-from actors.spanning import SpanSession
-from actors.surveying import SurveySession
-from actors.whole import WholeSession
+from actors.work.bridging import BridgeSession
+from actors.work.joining import JoinSession
+from actors.work.session import Session, SessionTools
+from actors.work.spanning import SpanSession
+from actors.work.surveying import SurveySession
+from actors.work.whole import WholeSession
 
 _KINDS: dict[Work, type[Session]] = {
     Work.WHOLE: WholeSession,

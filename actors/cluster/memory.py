@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from actors.snapshot import NodeSnapshot
+from actors.cluster.snapshot import NodeSnapshot
 from dualface_ray.backends import (
     DevicePlan,
     LaneShape,
@@ -38,7 +38,7 @@ figure, and nothing larger is risked on a guess."""
 _USUAL_BATCH = 64
 _COMPOSE_FRAMES = 16
 _COMPOSITORS = 2
-"""Per video, by turns: one is drawn into while the other's canvases are encoded (``actors.outputs``)."""
+"""Per video, by turns: one is drawn into while the other's canvases are encoded (``actors.work.outputs``)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from fractions import Fraction
 from itertools import count
 
 from actors.messages import SegmentJob, StreamOpened
-from actors.session import SessionTools
-from actors.streaming import Stream, StreamSession
+from actors.work.session import SessionTools
+from actors.work.streaming import Stream, StreamSession
 from dualface_ray.errors import DualfaceError, InputError, SeamError
 from dualface_ray.frames import F32, Answer, Ask, Detections, Faces
 from dualface_ray.identity import Cast, FrameFact, SurveyedFrame, build_cast, faces_to_embed

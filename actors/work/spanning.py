@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from actors.composing import DirectedSession
 from actors.messages import SegmentJob
-from actors.piecework import PieceFiles
-from actors.session import SessionTools
-from actors.streaming import Stream
+from actors.work.composing import DirectedSession
+from actors.work.piecework import PieceFiles
+from actors.work.session import SessionTools
+from actors.work.streaming import Stream
 from dualface_ray.errors import SeamError
 from dualface_ray.framing import DirectedFrame, Director, PathPoint
 from dualface_ray.identity import Cast

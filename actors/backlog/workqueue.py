@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from actors.backlog.schedule import Schedule
+from actors.backlog.units import Unit
 from actors.placement import LanePlan
-from actors.schedule import Schedule
-from actors.units import Unit
 
 
 class WorkQueue:

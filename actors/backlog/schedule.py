@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from actors.shelf import Shelf
+from actors.backlog.shelf import Shelf
 
 _LANE_MEMORY = 0.3
 """Weight of the newest measurement in how a lane compares with its kind."""

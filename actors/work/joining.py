@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 from actors.messages import SegmentJob
-from actors.session import Message, Session, SessionTools
+from actors.work.session import Message, Session, SessionTools
 from dualface_ray.backends.pyav import AssembleReport, assemble, probe
 from dualface_ray.errors import ProtocolError, SeamError
 from dualface_ray.framing import shot_offset

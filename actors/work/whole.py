@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from actors.composing import DirectedSession
 from actors.messages import SegmentJob
-from actors.outputs import DiscardedPictures, FinalOutputs, OutputFiles
-from actors.session import SessionTools
-from actors.streaming import Stream
+from actors.work.composing import DirectedSession
+from actors.work.outputs import DiscardedPictures, FinalOutputs, OutputFiles
+from actors.work.session import SessionTools
+from actors.work.streaming import Stream
 from dualface_ray.backends.pyav import AssembleReport
 from dualface_ray.errors import ProtocolError
 from dualface_ray.framing import DirectedFrame, Director

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from actors.messages import SegmentJob, StreamOpened
-from actors.outputs import Outputs
-from actors.session import SessionTools
-from actors.streaming import Held, Stream, StreamSession
+from actors.work.outputs import Outputs
+from actors.work.session import SessionTools
+from actors.work.streaming import Held, Stream, StreamSession
 from dualface_ray.errors import Cancelled, ProtocolError
 from dualface_ray.frames import Answer, Detections
 from dualface_ray.framing import DirectedFrame, Director, Step

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from actors.messages import SegmentJob
-from actors.pictures import PictureFiles, Place
-from actors.session import SessionTools
-from actors.streaming import Stream
+from actors.work.pictures import PictureFiles, Place
+from actors.work.session import SessionTools
+from actors.work.streaming import Stream
 from dualface_ray.backends.pyav import segment_configuration
 from dualface_ray.errors import OutputError
 from dualface_ray.media import Workspace

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from actors.messages import SegmentJob
-from actors.pictures import PictureFiles, Place
-from actors.pipe import Task
+from actors.work.pictures import PictureFiles, Place
+from actors.work.pipe import Task
 from dualface_ray.backends import Backend
 from dualface_ray.backends.pyav import AssembleReport, assemble
 from dualface_ray.errors import OutputError
