@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -145,3 +146,40 @@ def test_ctrl_c_leaves_no_part(long_clip: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_one_lane_with_several_decoders_gives_one_video_more_than_one_of_them(
+    long_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a card with several decoder processes: the parts of a single video are dealt out over them."""
+    import actors.job
+    from actors.lane import Lane
+    from actors.messages import SegmentJob, Work
+    from dualface_ray.api import connect, prepare
+    from dualface_ray.settings import resolve
+
+    used: set[tuple[Work, int, int]] = set()
+
+    class Wide(Lane):
+        def __init__(self, plan, settings, job_id):
+            super().__init__(replace(plan, decoders=2, encoders=2, streams=2), settings, job_id)
+
+        def assign(self, job: SegmentJob) -> None:
+            super().assign(job)
+            job = self.jobs[job.key]
+            used.add((job.work, job.decoder, job.encoder))
+
+    monkeypatch.setattr(actors.job, "Lane", Wide)
+    settings = resolve(**(CUT | {"lane.count": 1, "lane.cores": 2, "lane.streams": 2}))
+    tasks = prepare(long_clip, tmp_path / "out", settings)
+    connect(settings)
+    runner = actors.job.JobRunner(tasks, settings, "wide")
+    runner.start()
+    while not runner.snapshot().final:
+        time.sleep(0.05)
+    assert runner.snapshot().videos[0].state is VideoState.DONE, runner.snapshot()
+    spans = {(decoder, encoder) for work, decoder, encoder in used if work is Work.SPAN}
+    assert spans == {(0, 0), (1, 1)}
+    check_result(long_clip, tmp_path / "out")
