@@ -6,8 +6,11 @@ what was named ─► expand_inputs ─► plan_outputs ─► examine each (in 
 from __future__ import annotations
 
 import hashlib
+import queue
+import threading
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +41,7 @@ from dualface_ray.media import (
     local_path,
     plan_outputs,
     read_list,
+    require_text,
     shown_address,
 )
 from dualface_ray.models import ensure
@@ -50,6 +54,8 @@ _REMOTE_THREADS = 16
 """Examining a remote file is mostly waiting for answers."""
 _MAX_REPORT_BYTES = 16 << 20
 _EDGE_BYTES = 256 << 10
+_LEAVE_S = 2.0
+"""How long those who fetch get to take away what they have begun."""
 
 
 def prepare(
@@ -84,6 +90,8 @@ def prepare(
         raise RequestError("no input was given", remedy="Name at least one video file.")
     sources = expand_inputs(given, partial(_find, settings))
     folder = _output_folder(output, sources, settings)
+    for place in (*sources, folder):
+        require_text(place)
     if shared:
         _check_absolute(sources, folder)
     planned = plan_outputs(
@@ -95,12 +103,14 @@ def prepare(
     )
     earlier = _Earlier(folder, settings)
     remote = any(isinstance(source, str) for source in sources)
+    stop = threading.Event()
     tasks = _in_threads(
         [
-            partial(_task, index, source, outputs, settings, earlier)
+            partial(_task, index, source, outputs, settings, earlier, stop)
             for index, (source, outputs) in enumerate(zip(sources, planned, strict=True))
         ],
         _REMOTE_THREADS if remote else _LOCAL_THREADS,
+        stop,
     )
     if any(task.state is VideoState.WAITING for task in tasks):
         ensure(settings.detect.model, settings.detect.model_path, say)
@@ -178,10 +188,17 @@ class _Found:
     identity: str = ""
 
 
-def _task(index: int, source: Path | str, outputs: OutputPlan, settings: Settings, earlier: _Earlier) -> VideoTask:
+def _task(
+    index: int,
+    source: Path | str,
+    outputs: OutputPlan,
+    settings: Settings,
+    earlier: _Earlier,
+    stop: threading.Event,
+) -> VideoTask:
     """Decide one input's state before the run: to do, done already, or not to be opened at all."""
     try:
-        found = _examine_remote(source, settings) if isinstance(source, str) else _examine_local(source, settings)
+        found = _examine_remote(source, settings, stop) if isinstance(source, str) else _examine_local(source, settings)
     except AddressError:
         raise
     except DualfaceError as error:
@@ -241,7 +258,7 @@ def _examine_local(source: Path, settings: Settings) -> _Found:
     return _Found(found, fingerprint(source, settings), source)
 
 
-def _examine_remote(url: str, settings: Settings) -> _Found:
+def _examine_remote(url: str, settings: Settings, stop: threading.Event) -> _Found:
     """By reading parts of it; a server that gives none has to send all of it, here and later to a lane."""
     there = examine(url, settings)
     name = address_parts(url)[-1]
@@ -253,7 +270,7 @@ def _examine_remote(url: str, settings: Settings) -> _Found:
             content = f"{there.size_bytes}\n{there.identity or _edges(reader, there.size_bytes)}"
             mark = fingerprint(place, settings, content=hashlib.sha256(content.encode()).hexdigest())
             return _Found(found, mark, place, url, there.identity)
-        with ScratchStore(settings).using(url, place, there.identity):
+        with ScratchStore(settings).using(url, place, there.identity, stop):
             found = probe(place, settings, shown_address(url))
             return _Found(found, fingerprint(place, settings), place, url, there.identity)
     except StoreFault as fault:
@@ -315,12 +332,40 @@ def _find(settings: Settings, pattern: str) -> list[str]:
         raise request_fault(fault, pattern) from None
 
 
-def _in_threads(calls: Sequence[Callable[[], VideoTask]], most: int) -> list[VideoTask]:
-    """Their results in order; the first error ends it without waiting for those not begun."""
-    with ThreadPoolExecutor(min(most, len(calls)), thread_name_prefix="examine") as pool:
-        futures = [pool.submit(call) for call in calls]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+def _in_threads(calls: Sequence[Callable[[], VideoTask]], most: int, stop: threading.Event) -> list[VideoTask]:
+    """Their results in order. The first error, or Ctrl-C, ends it: ``stop`` is set; who waits for a server is left."""
+    waiting = deque(range(len(calls)))
+    outcomes: queue.SimpleQueue[tuple[int, VideoTask | BaseException]] = queue.SimpleQueue()
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                index = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                outcomes.put((index, calls[index]()))
+            except BaseException as error:
+                outcomes.put((index, error))
+
+    threads = [threading.Thread(target=work, name="examine", daemon=True) for _ in range(min(most, len(calls)))]
+    known: dict[int, VideoTask | BaseException] = {}
+    tasks: list[VideoTask] = []
+    try:
+        for thread in threads:
+            thread.start()
+        for index in range(len(calls)):
+            while index not in known:
+                known.update([outcomes.get()])
+            outcome = known.pop(index)
+            if isinstance(outcome, BaseException):
+                raise outcome
+            tasks.append(outcome)
+    except BaseException:
+        stop.set()
+        end_s = time.monotonic() + _LEAVE_S
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, end_s - time.monotonic()))
+        raise
+    return tasks

@@ -31,6 +31,14 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def memory_is_a_place() -> None:
+    """``memory://`` stands for an object store in tests; nobody else could read it in another process."""
+    from dualface_ray.backends.storage import buckets
+
+    buckets.PACKAGES["memory"] = ("fsspec", "")
+
+
 @pytest.fixture(scope="session")
 def models() -> None:
     """Both models in the cache; fetched by pip when they are not."""

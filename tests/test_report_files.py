@@ -31,6 +31,7 @@ from dualface_ray.report import (
     latency_records,
     read_report,
     read_tracks,
+    versions,
 )
 from dualface_ray.settings import Settings
 
@@ -289,3 +290,10 @@ def test_input_fingerprint_of_nothing(tmp_path: Path) -> None:
         input_fingerprint(tmp_path / "none")
     with pytest.raises(InputMissingError):
         input_fingerprint(tmp_path)
+
+
+def test_what_is_installed_is_read_once_a_process(monkeypatch):
+    known = versions()
+    monkeypatch.setattr("dualface_ray.report.task.metadata.distributions", lambda: pytest.fail("read again"))
+    assert versions() == known
+    assert versions() is not known

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dualface_ray.errors import AddressError, NameCollisionError, RequestError
-from dualface_ray.media import expand_inputs, plan_outputs, read_list
+from dualface_ray.media import expand_inputs, plan_outputs, read_list, require_text
 
 BUCKET = [
     "s3://b/in/a.mp4",
@@ -148,3 +148,10 @@ def test_an_address_given_twice_or_overwritten_is_an_error():
         plan(["s3://b/a.mp4", "s3://b/a.dualface.mp4"], "s3://b")
     with pytest.raises(AddressError, match="names no file"):
         plan(["s3://b/"])
+
+
+def test_a_name_that_is_not_utf8_is_one_readable_line():
+    require_text(Path("/in/für [1].mp4"))
+    with pytest.raises(RequestError, match=r"^in/caf\\xe9\.mp4: the name is not UTF-8\. Rename it") as caught:
+        require_text(Path("in/caf\udce9.mp4"))
+    assert str(caught.value).isprintable()

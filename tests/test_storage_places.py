@@ -447,7 +447,7 @@ def test_faults_of_libraries_are_told_apart():
     assert faults_module.fault_of(chained, "s3").kind == "denied"
     with pytest.raises(StoreFault):
         faults_module.again(lambda: (_ for _ in ()).throw(faults_module.fault_of(TimeoutError(), "s3")), 2)
-    assert set(buckets_module.PACKAGES) == {"s3", "gs", "gcs", "memory"}
+    assert set(buckets_module.PACKAGES) - {"memory"} == {"s3", "gs", "gcs"}
 
 
 # --- the lock of a remote folder ----------------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +13,7 @@ import fsspec
 import pytest
 
 from dualface_ray import request as request_module
+from dualface_ray.backends.storage import buckets
 from dualface_ray.backends.storage import faults as faults_module
 from dualface_ray.errors import AddressError, NotAVideoError, OutputExistsError, RequestError
 from dualface_ray.media import join_address
@@ -200,3 +204,61 @@ def test_a_cluster_wants_absolute_paths(talk, tmp_path, settings, monkeypatch):
     assert len(prepare((), tmp_path / "out", settings, list_file=tmp_path / "list", shared=True)) == 1
     with pytest.raises(RequestError, match="no input"):
         prepare((), tmp_path / "out", settings)
+
+
+def test_names_that_are_not_utf8_are_refused_before_anything_starts(talk, tmp_path, settings):
+    odd = tmp_path / "in" / "caf\udce9.mp4"
+    odd.parent.mkdir()
+    odd.write_bytes(talk.read_bytes())
+    for inputs, output in ((odd, tmp_path / "out"), (odd.parent, tmp_path / "out"), (talk, tmp_path / "\udcff")):
+        with pytest.raises(RequestError, match="not UTF-8"):
+            prepare(inputs, output, settings)
+
+
+def test_whoever_interrupts_the_examination_waits_for_no_server(talk, tmp_path, settings, monkeypatch):
+    web_stops = threading.Event()
+
+    def hanging(url, _settings, stop):
+        assert "hang" in url
+        web_stops.wait(60)
+        return request_module._Found(None, "", talk)  # nobody waits for this any more
+
+    def fetching(_source, _settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(request_module, "_examine_remote", hanging)
+    monkeypatch.setattr(request_module, "_examine_local", fetching)
+    monkeypatch.setattr(request_module, "_LEAVE_S", 0.1)
+    began_s = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        prepare([talk, "https://host/hang.mp4"], tmp_path / "out", settings)
+    web_stops.set()
+    assert time.monotonic() - began_s < 30
+
+
+def test_a_fetch_for_the_examination_ends_with_it(web, talk, tmp_path, settings, monkeypatch):
+    def endless(request):
+        request.send_response(200)
+        request.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                request.wfile.write(bytes(1 << 16))
+
+    def interrupted(_source, _settings):
+        end_s = time.monotonic() + 30
+        while not list((tmp_path / "scratch").rglob("*.part")) and time.monotonic() < end_s:
+            time.sleep(0.02)
+        raise KeyboardInterrupt
+
+    web.habits["/in/endless.mp4"] = endless
+    monkeypatch.setattr(request_module, "_examine_local", interrupted)
+    monkeypatch.setattr(request_module, "_LEAVE_S", 30.0)
+    with pytest.raises(KeyboardInterrupt):
+        prepare([talk, f"{web.url}/in/endless.mp4"], tmp_path / "out", settings)
+    assert [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()] == []
+
+
+def test_memory_is_no_place_for_users(talk, settings, monkeypatch):
+    monkeypatch.delitem(buckets.PACKAGES, "memory")
+    with pytest.raises(AddressError, match="unknown protocol 'memory'"):
+        prepare(talk, "memory://place/out", settings)

@@ -108,6 +108,8 @@ def test_relative_paths_are_refused(text, monkeypatch, capfd):
         assert "absolute path" in caught.value.remedy
     with pytest.raises(RequestError, match=r"detect\.model_path"):
         Order(("/in/a.mp4",), "/out", resolve(model_path="models/my.onnx"))
+    with pytest.raises(RequestError, match="not UTF-8"):
+        Order(("/in/caf\udce9.mp4",), "/out")
 
 
 def test_an_order_has_inputs_and_fits_a_shell():
@@ -167,10 +169,13 @@ def test_the_address(given, env, wanted):
     assert dashboard_address(given, env) == wanted
 
 
-@pytest.mark.parametrize("text", ["ray://head:10001", "http://", "http://head:x", "http://user:pw@head", "s3://b/c"])
+@pytest.mark.parametrize(
+    "text", ["ray://head:10001", "http://", "http://head:x", "http://user:pw@head", "http://:pw@head", "s3://b/c"]
+)
 def test_what_is_no_dashboard(text):
-    with pytest.raises(ClusterError, match="not the address of a dashboard"):
+    with pytest.raises(ClusterError, match="not the address of a dashboard") as caught:
         dashboard_address(text, {})
+    assert "pw" not in str(caught.value)
 
 
 def test_the_token_is_found_where_ray_finds_it(tmp_path):

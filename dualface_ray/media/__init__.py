@@ -23,7 +23,7 @@ from dualface_ray.media.disk import free_bytes, is_disk_full, output_error, requ
 from dualface_ray.media.filelock import FileLock
 from dualface_ray.media.files import check_input
 from dualface_ray.media.hdr import HDR_TRANSFERS, sdr_signal
-from dualface_ray.media.inputs import expand_inputs, read_list
+from dualface_ray.media.inputs import expand_inputs, read_list, require_text
 from dualface_ray.media.lock import LOCK_NAME, Holder, OutputLock, busy, writing_in
 from dualface_ray.media.naming import OutputPlan, plan_outputs, shown_input
 from dualface_ray.media.needs import VideoNeeds
@@ -106,6 +106,7 @@ __all__ = [
     "remove_parts",
     "remove_workspace",
     "require_free",
+    "require_text",
     "sample_keys",
     "scheme_of",
     "sdr_signal",

@@ -75,6 +75,20 @@ def read_list(path: Path) -> list[str]:
     return entries
 
 
+def require_text(place: Path | str) -> None:
+    """Names travel between processes and into reports as UTF-8; Linux has others, too.
+
+    Raises:
+        RequestError: it is one of those.
+    """
+    try:
+        str(place).encode()
+    except UnicodeEncodeError:
+        shown = shown_address(str(place)).encode(errors="surrogateescape").decode(errors="backslashreplace")
+        remedy = "Rename it; a list has to be saved as UTF-8."
+        raise RequestError("the name is not UTF-8", where=shown, remedy=remedy) from None
+
+
 def _local(path: Path) -> list[Path]:
     if os.path.lexists(path):
         if not path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -118,9 +120,14 @@ def write_failure(task: VideoTask, error: DualfaceError, settings: Settings, att
 
 def versions() -> dict[str, str]:
     """Versions of this package and of the libraries a result depends on; those that are not installed are left out."""
-    installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
-    known = {name: installed[name.lower()] for name in _LIBRARIES if name.lower() in installed}
-    return {"python": platform.python_version(), **known}
+    return {"python": platform.python_version(), **_installed()}
+
+
+@cache
+def _installed() -> Mapping[str, str]:
+    """Once a process: it reads what every installed package says of itself, and each failure leaves a report."""
+    found = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
+    return {name: found[name.lower()] for name in _LIBRARIES if name.lower() in found}
 
 
 class RateMeter:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from dualface_ray.errors import ClusterError, ContactLostError, DualfaceError, NoSuchJobError
+from dualface_ray.media import shown_address
 from dualface_ray.submission.token import token_headers
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
@@ -44,8 +45,10 @@ def dashboard_address(given: str | None, env: Mapping[str, str]) -> str:
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:  # a port that is no number
         sound = False
-    if not sound or parts.username or parts.query:
-        raise ClusterError("not the address of a dashboard", where=f"{origin} {text}", remedy="Use http://HOST:8265.")
+    if not sound or "@" in parts.netloc or parts.query:
+        raise ClusterError(
+            "not the address of a dashboard", where=f"{origin} {shown_address(text)}", remedy="Use http://HOST:8265."
+        )
     text = text.rstrip("/")
     return f"{text}:8265" if parts.scheme == "http" and not parts.port and not parts.path.strip("/") else text
 

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from dualface_ray.errors import RequestError
+from dualface_ray.media import require_text
 from dualface_ray.settings import Settings
 
 MODULE = ("python", "-m", "dualface_ray")
@@ -29,7 +30,7 @@ class Order:
     """One job: inputs and output as the cluster's nodes know them, and settings resolved here.
 
     Raises:
-        RequestError: a path is relative, or there are no inputs.
+        RequestError: a path is relative or not UTF-8, or there are no inputs.
     """
 
     inputs: tuple[str, ...]
@@ -42,6 +43,7 @@ class Order:
         if not self.inputs:
             raise RequestError("no input was given", remedy="Name at least one video file, folder or pattern.")
         for text in (*self.inputs, self.output):
+            require_text(text)
             check_path(text)
         leaves = flat(self.settings.model_dump())
         for key in _PATHS:

@@ -1,4 +1,4 @@
-"""BucketStore: object stores through fsspec (S3, Google Cloud Storage; memory for tests)."""
+"""BucketStore: object stores through fsspec (S3, Google Cloud Storage)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dualface_ray.errors import AddressError
 from dualface_ray.media import scheme_of, shown_address
 
 T = TypeVar("T")
-PACKAGES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs"), "memory": ("fsspec", "")}
+PACKAGES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs")}
 """By protocol: the module that speaks it, and our extra that installs it."""
 _STREAM_BYTES = 8 << 20
 _IDENTITY = ("ETag", "etag", "md5Hash", "LastModified", "updated", "mtime", "created")
