@@ -57,6 +57,8 @@ class DecodeService:
         self.pool = FramePool(backend.create_arena(pool_bytes, pool_slots))
         self._room = threading.Condition()
         self._streams: dict[StreamKey, _Stream] = {}
+        self._dismissed: set[StreamKey] = set()
+        """Streams whose consumer wants no more; a key is used once, so these few bytes each are all that stays."""
         self.scratch = ScratchStore(settings)
         self._links: DecodeLinks | None = None
         self._moves = 0
@@ -82,7 +84,10 @@ class DecodeService:
         if job.work is Work.JOIN:
             return  # nothing of it is decoded
         stream = _Stream(self, job, self._links)
-        self._streams[job.key] = stream
+        with self._room:
+            if job.key in self._dismissed:  # its consumer failed at once, and said so before this call came
+                return
+            self._streams[job.key] = stream
         stream.thread.start()
 
     def prefetch(self, job: SegmentJob) -> None:
@@ -97,7 +102,9 @@ class DecodeService:
 
     def release(self, key: StreamKey) -> None:
         """The consumer will read no further frame of this stream: it stops and its slots come back."""
-        stream = self._streams.pop(key, None)
+        with self._room:
+            self._dismissed.add(key)
+            stream = self._streams.pop(key, None)
         if stream is not None:
             stream.dismissed.set()
             stream.gate.close()
@@ -134,9 +141,10 @@ class DecodeService:
         with self._room:
             while possible and not self.pool.fits(info, quota) and not dismissed.is_set():
                 self._room.wait()
-        if dismissed.is_set():
-            raise Cancelled("dismissed while it waited for room in the pool", where=job.stream_id)
-        return self.pool.open_stream(job.stream_id, job.epoch, info, quota)
+            if dismissed.is_set():
+                raise Cancelled("dismissed while it waited for room in the pool", where=job.stream_id)
+            # still under the lock: what fits one of those who waited need not fit all of them
+            return self.pool.open_stream(job.stream_id, job.epoch, info, quota)
 
     def wake(self) -> None:
         """Something changed that a stream may wait for."""

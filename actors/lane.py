@@ -187,15 +187,17 @@ class Lane:
         graceful = self.state is LaneState.READY
         end_s = time.monotonic() + CLOSE_TIMEOUT_S
         self.state = LaneState.CLOSED if self.state is not LaneState.DEAD else self.state
-        for role in ("encoder", "inference", "decoder"):
-            actors = [actor for name, actor in self._actors.items() if name.startswith(role)]
-            if graceful and actors:
-                left_s = max(0.0, end_s - time.monotonic())
-                ray.wait([a.close.remote() for a in actors], num_returns=len(actors), timeout=left_s)
-            for actor in actors:
-                ray.kill(actor, no_restart=True)
-        self._actors.clear()
-        remove_placement_group(self._group)
+        try:
+            for role in ("encoder", "inference", "decoder"):
+                actors = [actor for name, actor in self._actors.items() if name.startswith(role)]
+                if graceful and actors:
+                    left_s = max(0.0, end_s - time.monotonic())
+                    ray.wait([a.close.remote() for a in actors], num_returns=len(actors), timeout=left_s)
+                for actor in actors:
+                    ray.kill(actor, no_restart=True)
+        finally:  # with it Ray ends whatever is left in it
+            self._actors.clear()
+            remove_placement_group(self._group)
 
     # --- states ---------------------------------------------------------------------------------------------------
     def _advance_placing(self) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import pytest
 from in_process import InProcessLane, job_for
 
-from dualface_ray.errors import Cancelled
-from dualface_ray.report import VideoState, read_report, read_tracks
+from actors.messages import SegmentJob
+from dualface_ray.errors import Cancelled, DiskFullError
+from dualface_ray.frames import FramePool, PixelLayout, StreamInfo, slot_stride_bytes
+from dualface_ray.report import TracksWriter, VideoState, read_report, read_tracks
 from dualface_ray.settings import resolve
 
 pytestmark = pytest.mark.usefixtures("models")
@@ -108,6 +112,74 @@ def test_a_disk_that_fills_up_is_one_clear_line(talk: Path, tmp_path: Path) -> N
     assert status.state is VideoState.FAILED
     assert "free" in str(status.error)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_disk_that_is_full_when_everything_is_closed_fails_the_video_all_the_same(
+    talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing writes what was buffered, so it fails as well: the first cause counts, and every other step is taken."""
+    real = TracksWriter.close
+
+    def close(self: TracksWriter) -> None:
+        real(self)
+        raise DiskFullError("no space left on device", where="tracks")
+
+    monkeypatch.setattr(TracksWriter, "close", close)
+    monkeypatch.setattr(threading, "excepthook", lambda _arguments: None)
+    settings = resolve(min_free_disk_bytes=1 << 60)
+    job = job_for(talk, tmp_path / "out", settings)
+    with InProcessLane(settings) as lane:
+        status = lane.run(job, 20)
+    assert status.state is VideoState.FAILED
+    assert "free" in str(status.error)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_release_that_overtakes_the_opening_is_not_lost(talk: Path, tmp_path: Path) -> None:
+    """They come from different actors. Nobody would release the stream again, and its slots would be gone."""
+    settings = resolve()
+    job = job_for(talk, tmp_path / "out", settings)
+    with InProcessLane(settings) as lane:
+        lane.decoder.release(job.key)
+        lane.decoder.open(job)
+        assert lane.decoder.status().facts["streams"] == 0
+        assert not [thread for thread in threading.enumerate() if thread.name == f"decode-{job.stream_id}"]
+
+
+def test_streams_that_wait_for_room_take_it_one_by_one(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = resolve()
+    info = StreamInfo("", 64, 64, Fraction(1, 30), Fraction(30), PixelLayout.NV12)
+    with InProcessLane(settings, pool_bytes=8 * slot_stride_bytes(info)) as lane:
+        decoder, real = lane.decoder, FramePool.open_stream
+
+        def slowly(self: FramePool, *given: object) -> object:
+            time.sleep(0.05)
+            return real(self, *given)
+
+        decoder.pool.open_stream("first", 0, info, 8)
+        monkeypatch.setattr(FramePool, "open_stream", slowly)
+        left, errors = [threading.Event() for _ in range(3)], []
+
+        def claim(number: int) -> None:
+            job = SegmentJob(f"v{number}", 0, talk, None, "")
+            try:
+                decoder.claim(job, info, 6, left[number])
+            except Exception as error:
+                errors.append(type(error))
+
+        threads = [threading.Thread(target=claim, args=(number,)) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+        decoder.pool.close_stream("first", 0)
+        decoder.wake()
+        time.sleep(0.5)
+        for event in left:
+            event.set()
+        decoder.wake()
+        for thread in threads:
+            thread.join()
+    assert errors == [Cancelled, Cancelled], "one has the room, the others go on waiting for it"
 
 
 def test_a_small_pool_makes_the_second_video_wait(talk: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ DirectedFrame + slot ─► compositor ─► canvases ─► Pipe ─► encode
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -75,7 +76,6 @@ class PictureFiles:
         self._threads = threads
         places = 2 if backend.compose_frames > 1 else 3
         self._compositors = [backend.open_compositor(settings) for _ in range(places)]
-        self._pipe = Pipe(f"encode-{job.stream_id}", places)
         self._groups = 0
         self.tracks_file = AtomicFile(place.tracks)
         self.tracks_file.__enter__()
@@ -90,6 +90,7 @@ class PictureFiles:
         """At a constant rate: copies of the latest canvases, until it is known how often they are shown."""
         self._pictures = 0
         self._queued = 0
+        self._pipe = Pipe(f"encode-{job.stream_id}", places)  # last: its thread would outlive a failure above
 
     @property
     def frames(self) -> int:
@@ -156,16 +157,20 @@ class PictureFiles:
         self._tracks.close()
 
     def discard(self) -> None:
-        """Close everything and remove what is not complete. Harmless when called twice."""
-        self._pipe.stop()
-        self._tracks.close()
-        self.tracks_file.discard()
-        for segment in self.segments:
-            segment.encoder.close()
-            if segment.writer is not None:
-                segment.writer.discard()
-        self.close()
-        remove_partials(self._job.outputs, self._job.piece)
+        """Close everything and remove what is not complete. Harmless when called twice.
+
+        Each step is taken whatever became of the others: on a full disk the first one, the tracks, fails.
+        """
+        with ExitStack() as stack:  # in reverse
+            stack.callback(remove_partials, self._job.outputs, self._job.piece)
+            stack.callback(self.close)
+            for segment in self.segments:
+                if segment.writer is not None:
+                    stack.callback(segment.writer.discard)
+                stack.callback(segment.encoder.close)
+            stack.callback(self.tracks_file.discard)
+            stack.callback(self._tracks.close)
+            self._pipe.stop()
 
     def close(self) -> None:
         """Free the compositors."""

@@ -125,9 +125,11 @@ class Session(ABC):
 
     def fail(self, error: DualfaceError) -> None:
         """Give up: nothing half-written stays."""
-        self._discard()
-        self._error = error.renamed(str(self.job.source), self.job.shown) if self.job.origin else error
-        self._state = VideoState.FAILED
+        try:
+            self._discard()
+        finally:  # what stays is cleared away when the job ends; that it has failed must be known now
+            self._error = error.renamed(str(self.job.source), self.job.shown) if self.job.origin else error
+            self._state = VideoState.FAILED
 
     @abstractmethod
     def _finalise(self) -> None:
