@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 from actors.backlog.board import Board
 from actors.backlog.manifest import Manifest, manifest_path
@@ -84,21 +86,33 @@ class JobRunner:
         except Exception as error:  # a fault of ours must end the job, not leave its driver waiting
             self._end_rest(ActorError(f"the job failed: {error!r}", where="job"), VideoState.FAILED)
         finally:
-            self._fleet.close()
-            self._witness.close()
-            for task in with_leftovers(self._board.task(name) for name in self._todo):  # nobody writes any more
-                (remove_leftovers if task.stream_id in self._keep else remove_workspace)(task.outputs)
-            self._manifest.close()
-            self._board.close()
+            with ExitStack() as stack:  # in reverse, each whatever became of the others: the driver waits for the board
+                stack.callback(self._board.close)
+                stack.callback(self._manifest.close)
+                stack.callback(self._clear_away)
+                stack.callback(self._witness.close)
+                stack.callback(self._fleet.close)
 
     def _begin(self) -> None:
         for task in with_leftovers(self._board.task(name) for name in self._todo):
-            remove_leftovers(task.outputs)
-        self._board.note(*self._manifest.notes)
+            self._remove(remove_leftovers, task.outputs)
+
+    def _clear_away(self) -> None:
+        """Nobody writes any more."""
+        for task in with_leftovers(self._board.task(name) for name in self._todo):
+            self._remove(remove_leftovers if task.stream_id in self._keep else remove_workspace, task.outputs)
+
+    def _remove(self, remove: Callable[..., None], *what: Any) -> None:
+        """Clear away; where that is impossible the user is told, and the other videos go on."""
+        try:
+            remove(*what)
+        except OSError as error:
+            self._board.note(f"unfinished files stay where they are: {error}")
 
     def _turn(self, now_s: float) -> None:
         for lane in self._fleet.turn(now_s, self._units.rings):
             self._bury(lane, now_s)
+        self._queue.follow({lane_id: lane.draining for lane_id, lane in self._fleet.lanes.items()})
         self._queue.add(self._units.release(self._fleet.slots, may_cut=not self._fleet.mixed))
         ready = self._fleet.ready if self._shared() else []
         for lane in ready:
@@ -107,8 +121,8 @@ class JobRunner:
         for lane in ready:
             if self._witness.verdict(lane.plan.node_id) == "":
                 self._feed(lane, now_s)
-        self._board.note(*self._fleet.news())
         self._manifest.flush()
+        self._board.note(*self._fleet.news(), *self._manifest.notes)
         self._metrics.turn(now_s, self._board.counts(), facts_of(self._fleet.lanes.values()), self._queue.left_s(now_s))
 
     def _shared(self) -> bool:
@@ -209,7 +223,7 @@ class JobRunner:
         if step.complete:
             self._board.done(unit.video, step.frames or frames)
             self._manifest.video(unit.video, VideoState.DONE)
-            remove_workspace(self._board.task(unit.video).outputs)
+            self._remove(remove_workspace, self._board.task(unit.video).outputs)
         self._go_on(step)
 
     def _failed(self, lane: Lane, unit: Unit, error: DualfaceError) -> None:
@@ -232,7 +246,7 @@ class JobRunner:
         self._metrics.died(lane.plan.lane_id)
         self._fleet.bury(lane, now_s)
         for job in lane.jobs.values():
-            remove_partials(job.outputs, job.piece)
+            self._remove(remove_partials, job.outputs, job.piece)
         for job in orphans:
             if job.stream_id not in self._units:
                 continue  # given up with another part of its video
@@ -254,7 +268,7 @@ class JobRunner:
         self._drop(self._units.give_up(name))
         self._board.failed(name, error, attempts)
         self._manifest.video(name, VideoState.FAILED, str(error))
-        remove_workspace(self._board.task(name).outputs)
+        self._remove(remove_workspace, self._board.task(name).outputs)
 
     def _drop(self, unit_ids: Sequence[str]) -> None:
         """These units are not wanted any more, wherever they are."""

@@ -15,7 +15,7 @@ from dualface_ray.errors import ActorError, OutputBusyError, RequestError
 from dualface_ray.hardware import cores
 from dualface_ray.media import OutputLock, remove_partials
 from dualface_ray.report import JobSnapshot, VideoState, VideoTask, write_failure
-from dualface_ray.request import Inputs, prepare, settle
+from dualface_ray.request import Inputs, prepare, refused, settle
 from dualface_ray.settings import Settings, resolve
 
 POLL_S = 0.25
@@ -75,9 +75,8 @@ class Job:
         self._lock.take()
         try:
             self.tasks = settle(self.tasks, settings)
-            for task in self.tasks:
-                if task.error is not None:
-                    write_failure(task, task.error, settings)
+            for task, error in refused(self.tasks, settings):
+                write_failure(task, error, settings)
             connect(settings, address)
             here = ray.get_runtime_context().get_node_id()
             place = NodeAffinitySchedulingStrategy(here, soft=False)  # its manifest lies on the driver's disk
@@ -144,6 +143,8 @@ class Job:
         """End the job; cancels it when it still runs. Harmless when called twice."""
         import ray
 
+        from actors.lane import remove_groups
+
         if self._closed:
             return
         try:
@@ -154,6 +155,7 @@ class Job:
         self._closed = True
         ray.kill(self._actor, no_restart=True)
         if not self._abandoned and (self._last is None or not self._last.final):
+            remove_groups(self._job_id)  # it could not give back what its lanes had reserved
             self._sweep()
         self._lock.release()
 

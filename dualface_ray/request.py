@@ -134,6 +134,20 @@ def settle(tasks: Sequence[VideoTask], settings: Settings) -> tuple[VideoTask, .
     return tuple(replace(task, state=VideoState.SKIPPED) if task.index in done else task for task in tasks)
 
 
+def refused(tasks: Sequence[VideoTask], settings: Settings) -> list[tuple[VideoTask, DualfaceError]]:
+    """Videos that have failed before the start, with the cause, of which a report is to be left.
+
+    Those with a finished result of an earlier run are not among them, unless it is to be overwritten: that an input
+    cannot be opened today is no reason to take its result's report away.
+    """
+    found = [(task, task.error) for task in tasks if task.error is not None]
+    if settings.job.overwrite or not found:
+        return found
+    plan = found[0][0].outputs
+    earlier = _Earlier(plan.publish_root or plan.folder, settings)
+    return [(task, error) for task, error in found if not _has_result(task, earlier)]
+
+
 class _Earlier:
     """What earlier runs left in the output folder; a remote one is listed once."""
 
@@ -250,6 +264,14 @@ def _done_before(task: VideoTask, settings: Settings, earlier: _Earlier) -> bool
             remedy="Use --overwrite to replace it, or another output folder.",
         )
     return False
+
+
+def _has_result(task: VideoTask, earlier: _Earlier) -> bool:
+    try:
+        report = earlier.report(task.outputs)
+    except DualfaceError:  # a report that cannot be read says nothing
+        return False
+    return report is not None and report.state is VideoState.DONE
 
 
 def _examine_local(source: Path, settings: Settings) -> _Found:

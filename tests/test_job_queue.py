@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from actors.backlog.units import Unit
 from actors.backlog.workqueue import WorkQueue
@@ -55,6 +56,20 @@ def test_a_dead_lane_gives_everything_back():
     assert math.isinf(queue.left_s(1.0))
     other = plan("lane-1", 2)
     assert [queue.next_for(other, 1.0) for _ in range(2)] == ["v3-join", "v1"]
+
+
+def test_lanes_that_drain_and_go_are_not_counted_on():
+    queue = WorkQueue()
+    queue.add([unit("v1", cost_s=600), unit("v2", cost_s=600)])
+    slow, fast = plan("lane-0"), replace(plan("lane-1"), profile="fast", speed=10.0)
+    assert queue.next_for(fast, 0.0) == "v1"
+    assert queue.next_for(slow, 0.0) is None, "the fast one has both done sooner"
+    queue.follow({"lane-0": False, "lane-1": True})
+    assert queue.next_for(fast, 0.0) is None
+    assert queue.next_for(slow, 0.0) == "v2"
+    queue.finished("lane-1", "v1", 60.0)
+    queue.follow({"lane-0": False})
+    assert queue.left_s(60.0) == 540
 
 
 def test_what_is_dropped_is_nowhere():

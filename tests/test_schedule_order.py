@@ -52,6 +52,24 @@ def test_a_slow_lane_waits_rather_than_hold_the_last_video():
     assert schedule.next_for("cpu", 1) == "a", "now nobody else will"
 
 
+def test_nothing_is_left_for_a_lane_that_takes_nothing_more():
+    schedule = filled(a=600, b=600, c=500)
+    schedule.join("cpu", kind="cpu", slots=1, speed=1)
+    schedule.join("gpu", kind="gpu", slots=1, speed=10)
+    assert schedule.next_for("gpu", 0) == "a"
+    assert schedule.prefetch_for("gpu", 0) == "b"
+    assert schedule.next_for("cpu", 0) is None
+    schedule.retire("gpu")
+    schedule.retire("gpu")
+    assert schedule.prefetch_for("gpu", 0) is schedule.next_for("gpu", 0) is None
+    assert schedule.next_for("cpu", 0) == "b", "what was set aside for it, too"
+    schedule.finished("gpu", "a", 60.0)
+    assert schedule.expected_end(60) == pytest.approx(60 + 540 + 500), "the speed that is left is the slow lane's"
+    assert schedule.lane_died("gpu") == ()
+    schedule.join("gpu", kind="gpu", slots=1, speed=10)
+    assert schedule.next_for("gpu", 60) == "c"
+
+
 def test_a_slow_lane_helps_where_that_ends_sooner():
     schedule = filled(a=600, b=600, c=60)
     schedule.join("cpu", kind="cpu", slots=1, speed=1)

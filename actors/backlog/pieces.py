@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dualface_ray.errors import OutputError, ProtocolError
+from dualface_ray.errors import DualfaceError, OutputError, ProtocolError
 from dualface_ray.framing import check_seam
 from dualface_ray.media import Span, plan_spans
 from dualface_ray.report import Survey as SurveyRecord
@@ -65,8 +65,11 @@ class DiskPieces:
         """Whether the video itself is complete: its report, written last, says so."""
         if self._overwrite or task.publish or not task.outputs.report.exists():
             return False
-        report = read_report(task.outputs.report)
-        return report is not None and report.state is VideoState.DONE and report.fingerprint == task.fingerprint
+        try:
+            report = read_report(task.outputs.report)
+        except DualfaceError:  # it has vanished meanwhile, or is somebody else's
+            return False
+        return report.state is VideoState.DONE and report.fingerprint == task.fingerprint
 
     def disagreement(self, task: VideoTask, before: Span, after: Span) -> str:
         """Why these finished spans cannot mean the same two people; "" = they do."""

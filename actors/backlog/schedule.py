@@ -67,6 +67,7 @@ class _Lane:
     """Its speed over its kind's."""
     running: dict[str, _Run] = field(default_factory=dict)
     aside: tuple[str, float] | None = None
+    retired: bool = False
 
     @property
     def speed(self) -> float:
@@ -185,14 +186,14 @@ class Schedule:
             if 0 < remains < self._costs[video]:
                 self._costs[video] = remains
             self._waiting.put(video, self._costs[video], first=True)
-        if gone.aside is not None:
-            del self._aside_of[gone.aside[0]]
-            self._aside.remove(*gone.aside)
-            self._waiting.put(*gone.aside, first=True)
-        self._slots -= gone.slots
-        gone.kind.lanes -= 1
-        gone.kind.slots = gone.kind.slots - gone.slots * gone.ratio if gone.kind.lanes else 0.0
+        self._leave(gone)
         return orphans
+
+    def retire(self, lane: str) -> None:
+        """A lane finishes what it has and takes nothing more: what waits is left to the others."""
+        known = self._lanes.get(lane)
+        if known is not None:
+            self._leave(known)
 
     def speed_of(self, lane: str) -> float:
         """What is known of a lane's speed, all its slots together, in cost a second."""
@@ -207,7 +208,7 @@ class Schedule:
         waits and nothing runs, no lane gets None.
         """
         asking = self._lanes[lane]
-        if len(asking.running) >= asking.slots:
+        if asking.retired or len(asking.running) >= asking.slots:
             return None
         found = self._choose(asking, now)
         if found is None:
@@ -233,6 +234,8 @@ class Schedule:
         Other lanes take what is set aside only when nothing else waits, or when this lane dies.
         """
         asking = self._lanes[lane]
+        if asking.retired:
+            return None
         if asking.aside is None and self._waiting.size >= len(self._lanes) and asking.free_in(now) <= self._ahead_s:
             found = self._from(self._waiting, asking, now)
             if found is not None:
@@ -268,6 +271,20 @@ class Schedule:
         return now + left / speed if speed > 0 else math.inf if left > 0 else now
 
     # --- inside ---------------------------------------------------------------------------------------------------
+    def _leave(self, lane: _Lane) -> None:
+        """Nothing that waits is counted on this lane any more."""
+        if lane.retired:
+            return
+        lane.retired = True
+        if lane.aside is not None:
+            del self._aside_of[lane.aside[0]]
+            self._aside.remove(*lane.aside)
+            self._waiting.put(*lane.aside, first=True)
+            lane.aside = None
+        self._slots -= lane.slots
+        lane.kind.lanes -= 1
+        lane.kind.slots = lane.kind.slots - lane.slots * lane.ratio if lane.kind.lanes else 0.0
+
     def _choose(self, asking: _Lane, now: float) -> tuple[str, float] | None:
         if asking.aside is not None and self._helps(asking, asking.aside[1], now):
             return asking.aside
@@ -336,4 +353,5 @@ def _learn(lane: _Lane, speed: float) -> None:
     kind.speed *= (speed / kind.speed) ** max(1.0 / kind.samples, _KIND_MEMORY)
     before = lane.ratio
     lane.ratio *= (speed / (kind.speed * lane.ratio)) ** _LANE_MEMORY
-    kind.slots += lane.slots * (lane.ratio - before)
+    if not lane.retired:
+        kind.slots += lane.slots * (lane.ratio - before)

@@ -7,7 +7,7 @@ whole videos and spans ─► Schedule ─► the lane that ends soonest with th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from actors.backlog.schedule import Schedule
 from actors.backlog.units import Unit
@@ -68,6 +68,18 @@ class WorkQueue:
             self._began_s.pop(unit.unit_id, None)
             if unit.small:
                 self._small.appendleft(unit.unit_id)
+
+    def follow(self, lanes: Mapping[str, bool]) -> None:
+        """Count on these lanes and no others for what waits.
+
+        Args:
+            lanes: all that live, by id; True = it finishes what it has and takes nothing more.
+        """
+        for lane_id in [lane_id for lane_id in self._lanes if lane_id not in lanes]:
+            self.lane_died(lane_id, ())  # it has drained: had it died, its units would have been given back by now
+        for lane_id, draining in lanes.items():
+            if draining and lane_id in self._lanes:
+                self._schedule.retire(lane_id)
 
     def drop(self, unit_ids: Iterable[str]) -> None:
         """These are not wanted any more, wherever they are."""
