@@ -147,6 +147,44 @@ def test_a_lock_of_another_machine_that_beats_is_respected(tmp_path, monkeypatch
     assert path.exists()
 
 
+def test_a_busy_folder_leaves_the_lock_of_another_machine_beside_it_alone(tmp_path):
+    path = foreign(tmp_path)
+    holder = OutputLock([tmp_path / "sub"])
+    holder.take()
+    with pytest.raises(OutputBusyError):
+        OutputLock([tmp_path, tmp_path / "sub"]).take()
+    holder.release()
+    assert path.exists(), "its holder may live, and would find that it has lost the folder"
+
+
+def test_of_two_that_hold_one_file_the_first_notices(tmp_path, monkeypatch):
+    """Where locks do not cross machines, both may have found the file empty."""
+    monkeypatch.setattr(lock, "BEAT_S", 0.05)
+    held = OutputLock([tmp_path])
+    held.take()
+    path = tmp_path / lock.LOCK_NAME
+    assert Holder.parse(path.read_bytes())
+    path.write_bytes(Holder("other-host", "another-boot", 7, "then").to_json())
+    until(lambda: held.lost)
+    held.release()
+    assert path.exists()
+
+
+def test_a_folder_is_signed_before_others_are_watched(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "STALE_S", 0.5)
+    foreign(tmp_path)
+    held, seen = OutputLock([tmp_path, tmp_path / "sub"]), []
+    watch = held._watch
+    monkeypatch.setattr(
+        held,
+        "_watch",
+        lambda doubtful: (seen.append((tmp_path / "sub" / lock.LOCK_NAME).read_bytes()), watch(doubtful)),
+    )
+    held.take()
+    held.release()
+    assert Holder.parse(seen[0]).pid == os.getpid()
+
+
 def test_a_beating_lock_keeps_its_stamp_fresh_and_notices_its_loss(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "BEAT_S", 0.05)
     held = OutputLock([tmp_path])

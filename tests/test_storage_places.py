@@ -471,6 +471,17 @@ def test_a_remote_folder_is_one_jobs(memory):
 
 
 @pytest.mark.usefixtures("hasty")
+def test_a_lock_whose_writing_went_unanswered_is_not_anothers(memory, monkeypatch):
+    """The object was made, the answer was lost, and the next attempt hears that it is there."""
+    store = type(open_store(memory, SETTINGS))
+    real = store.put_bytes
+    monkeypatch.setattr(store, "put_bytes", lambda *given, fresh=False: real(*given) and not fresh)
+    lock = RemoteLock(f"{memory}/out", SETTINGS)
+    lock.take()
+    lock.release()
+
+
+@pytest.mark.usefixtures("hasty")
 def test_a_remote_lock_that_stands_still_is_taken_over_and_its_old_holder_notices(memory, monkeypatch):
     url = f"{memory}/out/{LOCK_NAME}"
     publish_bytes(Holder("other-host", "boot", 7, "then").to_json(), url, SETTINGS)

@@ -90,6 +90,7 @@ class OutputLock:
 
     def __init__(self, folders: Iterable[Path]) -> None:
         self._locks = [FileLock(folder / LOCK_NAME) for folder in sorted(set(folders))]
+        self._signature = Holder.here().to_json()
         self._doubtful: list[FileLock] = []
         """Taken, but perhaps another machine's."""
         self._ended = threading.Event()
@@ -105,11 +106,16 @@ class OutputLock:
             OutputError: a folder cannot be made or written.
         """
         try:
-            self._doubtful = [lock for lock in self._locks if self._take_one(lock)]
+            for lock in self._locks:
+                if self._take_one(lock):
+                    self._doubtful.append(lock)
+                else:
+                    self._sign(lock)  # at once: an empty file would tell other machines that nobody holds it
             self._watch(self._doubtful)
+            for lock in self._locks:
+                self._sign(lock)
             self._doubtful = []
             for lock in self._locks:
-                lock.write(Holder.here().to_json())
                 _await_writers(lock.path.parent)
         except BaseException:
             self.release()
@@ -138,6 +144,12 @@ class OutputLock:
         before = Holder.parse(lock.read())
         return before is not None and not (lock.enforced and before.on_this_machine)
 
+    def _sign(self, lock: FileLock) -> None:
+        try:
+            lock.write(self._signature)
+        except OSError as error:
+            raise output_error(error, lock.path) from error
+
     def _watch(self, doubtful: list[FileLock]) -> None:
         """Wait long enough to see a living holder's beat."""
         seen = {lock.path: _stamp(lock.path) for lock in doubtful}
@@ -152,7 +164,8 @@ class OutputLock:
         while not self._ended.wait(BEAT_S):
             for lock in self._locks:
                 with contextlib.suppress(OSError):  # a disk that does not answer now may do so at the next beat
-                    if not lock.touch():
+                    # where locks do not cross, two machines may have taken one file: the last to sign it has it
+                    if not lock.touch() or lock.read() != self._signature:
                         self.lost = f"{lock.path.parent}: another job has taken this folder over"
                         return
 

@@ -56,9 +56,9 @@ class RemoteLock:
             before = self._read(store)
             if before and not _dead(before):
                 self._watch(store, before)
-            if not self._write(store, fresh=not before):
-                raise busy(shown_address(self._folder), _holder(self._read(store)))
-            time.sleep(_SETTLE_S)
+            if self._write(store, fresh=not before):
+                time.sleep(_SETTLE_S)
+            # "there already" may be our own, written by an attempt whose answer was lost: the token tells
             found = self._read(store)
             if found.get("token") != self._token:
                 raise busy(shown_address(self._folder), _holder(found))
