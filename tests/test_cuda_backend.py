@@ -84,6 +84,15 @@ def test_more_than_seventy_percent_is_refused(share: float) -> None:
         choose_plan(80 * GIB, share, HD)
 
 
+def test_an_encoder_process_may_have_more_than_its_even_share() -> None:
+    shape = replace(HD, streams=3, decoders=2, encoders=2)
+    needed = add_up(1 << 40, 0.5, shape).total_bytes
+    plan = add_up(2 * needed, 0.5, shape)
+    assert plan.fits
+    assert plan.budget_bytes == needed, "nothing is to spare"
+    assert plan.compositor_pool_bytes >= 2 * shape.canvas_bytes * shape.canvases_held
+
+
 @pytest.mark.parametrize("card_gib", [4, 6, 8, 12, 16, 24, 48, 141])
 def test_plans_are_the_largest_that_fit_and_shrink_strictly(card_gib: int) -> None:
     plans = chain(card_gib * GIB)

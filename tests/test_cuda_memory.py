@@ -17,6 +17,7 @@ from dualface_ray.backends import DevicePlan, load_backend
 from dualface_ray.backends.cuda import nvdec as nvdec_room
 from dualface_ray.backends.cuda import vendor
 from dualface_ray.backends.cuda.gate import SessionGate
+from dualface_ray.backends.cuda.launch import Staging
 from dualface_ray.backends.cuda.nvenc import NvencSession
 from dualface_ray.errors import DeviceError, EncodeError, ModelError, VramBudgetError, is_out_of_memory
 from dualface_ray.media import EncodeSpec
@@ -163,6 +164,25 @@ def test_an_engine_that_does_not_load_says_why(cupy: Any, tmp_path: Path, monkey
 
 
 # --- limits --------------------------------------------------------------------------------------------------------
+def test_a_buffer_that_could_not_grow_is_not_taken_for_a_larger_one(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After memory has run out once, parts of the batch are tried again: that must be the same error, or fit."""
+    staging, stream = Staging(), cupy.cuda.Stream(non_blocking=True)
+    small = np.arange(64, dtype=np.uint8)
+    large = np.arange(10_000, dtype=np.uint16)
+    staging.upload(small, stream)
+    real = cupy.empty
+
+    def full(*_: object) -> None:
+        raise OutOfMemoryError(WORDS[2])
+
+    for _ in range(2):
+        monkeypatch.setattr(cupy, "empty", full)
+        with pytest.raises(VramBudgetError):
+            staging.upload(large, stream)
+    monkeypatch.setattr(cupy, "empty", real)
+    assert len(staging.upload(large, stream)) == large.nbytes
+
+
 def test_the_plans_limit_is_cupys_limit(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     limits: list[int] = []
     monkeypatch.setattr(host_cupy.Pool, "set_limit", lambda self, *, size: limits.append(size))

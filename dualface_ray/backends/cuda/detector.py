@@ -296,10 +296,11 @@ class CudaDetector:
         size = total * DESCRIPTOR_SIZE
         with translated("describing faces"), self._looking:
             if total > self._described:
-                self._described = 2 * total
-                self._patches = cupy().empty(self._described * 9 * PATCH_CELLS * PATCH_CELLS, np.float32)
-                self._looks = cupy().empty(self._described * DESCRIPTOR_SIZE, np.float32)
-                self._looks_host = cupy().cuda.alloc_pinned_memory(self._described * DESCRIPTOR_SIZE * 4)
+                self._described, room = 0, 2 * total  # none, should memory run out half-way
+                self._patches = cupy().empty(room * 9 * PATCH_CELLS * PATCH_CELLS, np.float32)
+                self._looks = cupy().empty(room * DESCRIPTOR_SIZE, np.float32)
+                self._looks_host = cupy().cuda.alloc_pinned_memory(room * DESCRIPTOR_SIZE * 4)
+                self._described = room
             items = self._patch_items.upload(regions, self._looking)
             owners = self._face_items.upload(faces, self._looking)
             patches = np.uint64(self._patches.data.ptr)

@@ -71,9 +71,10 @@ class Staging:
         size = records.nbytes
         with translated("uploading records"):
             if size > self._capacity:
-                self._capacity = max(4096, 2 * size)
-                self._pinned = module.cuda.alloc_pinned_memory(self._capacity)
-                self._device = module.empty(self._capacity, np.uint8)
+                capacity = max(4096, 2 * size)
+                pinned, on_device = module.cuda.alloc_pinned_memory(capacity), module.empty(capacity, np.uint8)
+                # only now: when memory ran out half-way, the next call must not take the old buffers for larger ones
+                self._pinned, self._device, self._capacity = pinned, on_device, capacity
             host = np.frombuffer(self._pinned, np.uint8, size)
             host[:] = np.ascontiguousarray(records).reshape(-1).view(np.uint8)
             target = self._device[:size]

@@ -185,7 +185,7 @@ def _bill(budget_bytes: int, shape: LaneShape) -> VramPlan:
     embedder = EMBEDDER_BYTES if shape.embedding else 0
     picture = max((video.picture_bytes for video in shape.videos), default=0)
     surfaces = _page((DECODE_SURFACES + DECODER_QUEUE) * picture + DECODER_FIXED_BYTES)
-    canvases = shape.streams * _page(shape.canvas_bytes * shape.canvases_held)
+    canvases = -(-shape.streams // shape.encoders) * _page(shape.canvas_bytes * shape.canvases_held)
     return VramPlan(
         shape=shape,
         budget_bytes=budget_bytes,
@@ -193,7 +193,7 @@ def _bill(budget_bytes: int, shape: LaneShape) -> VramPlan:
         engines_bytes=shape.inputs * WEIGHTS_BYTES,
         inference_bytes=_page(shape.inputs * shape.batch * (tensors + scratch) + embedder + 32 * MIB),
         decoders_bytes=shape.streams * surfaces + shape.decoders * DECODER_POOL_BYTES,
-        compositors_bytes=canvases + shape.encoders * 32 * MIB,
+        compositors_bytes=shape.encoders * (canvases + 32 * MIB),  # each has a limit, for its share rounded up
         arenas_bytes=shape.decoders * _page(shape.arena_bytes),
     )
 
