@@ -589,7 +589,7 @@ def test_the_command_may_only_send(cluster, capfd):
     assert execute(["submit", "--follow", "mine", "--quiet"]) == 0
     assert capfd.readouterr().out == "hello\n"
     assert execute(["submit", "--stop", "mine"]) == 0
-    assert "had ended already" in capfd.readouterr().err
+    assert capfd.readouterr().err == "dualface: mine had ended already\n"
 
 
 def test_json_is_one_object_a_line(cluster, capfd):
@@ -620,6 +620,7 @@ def test_json_is_one_object_a_line(cluster, capfd):
         (["submit", "/a.mp4", "-o", "/out", "--stop", "x"], "one job that is there already"),
         (["submit", "--follow", "x", "--stop", "y"], "one job that is there already"),
         (["submit", "--follow", "x"], "x: the cluster knows no such job"),
+        (["submit", "--stop", "x"], "x: the cluster knows no such job"),
         (["submit", "/a.mp4", "-o", "/out", "--working-dir", "/nowhere"], "no such folder"),
     ],
 )

@@ -155,7 +155,8 @@ def _asked(question: str) -> bool:
 
 
 def _stop(job: Submission, speaker: Speaker) -> int:
-    speaker.say(f"stopping {job.id}: unfinished videos are discarded, finished ones stay")
+    if job.outcome() is None:  # an id that nobody knows ends here
+        speaker.say(f"stopping {job.id}: unfinished videos are discarded, finished ones stay")
     if not job.stop():
         speaker.say(f"{job.id} had ended already")
         return 0
