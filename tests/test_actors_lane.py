@@ -7,12 +7,14 @@ import threading
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 from in_process import InProcessLane, job_for
 
 from actors.messages import SegmentJob
+from dualface_ray.backends.pyav import assemble
 from dualface_ray.errors import Cancelled, DiskFullError
 from dualface_ray.frames import FramePool, PixelLayout, StreamInfo, slot_stride_bytes
 from dualface_ray.report import TracksWriter, VideoState, read_report, read_tracks
@@ -72,6 +74,27 @@ def test_separate_makes_two_files(talk: Path, tmp_path: Path) -> None:
         assert lane.run(job).state is VideoState.DONE
     assert [path.name for path in job.outputs.videos] == ["talk.A.mp4", "talk.B.mp4"]
     assert len(frames_of(job.outputs.videos[0])) == len(frames_of(job.outputs.videos[1]))
+
+
+def test_giving_up_between_two_files_leaves_neither(
+    talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file without a report beside it would be refused by the next run as somebody else's."""
+    made: list[Path] = []
+
+    def second_fails(*given: Any, **more: Any) -> Any:
+        if made:
+            raise Cancelled("cancelled")
+        made.append(given[2])
+        return assemble(*given, **more)
+
+    monkeypatch.setattr("actors.work.outputs.assemble", second_fails)
+    settings = resolve(layout="separate")
+    job = job_for(talk, tmp_path / "out", settings)
+    with InProcessLane(settings) as lane:
+        assert lane.run(job).state is VideoState.FAILED
+    assert made
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_two_videos_at_once_do_not_touch_each_other(talk: Path, tmp_path: Path) -> None:
