@@ -26,7 +26,7 @@ from actors.messages import SegmentJob, StreamStatus
 from actors.metrics import Exporter, JobMetrics
 from actors.recovery import AttemptBook, blames_the_lane
 from dualface_ray.errors import ActorError, Cancelled, DualfaceError, RequestError
-from dualface_ray.media import remove_leftovers, remove_partials, remove_workspace, shown_address
+from dualface_ray.media import remove_half_named, remove_leftovers, remove_partials, remove_workspace, shown_address
 from dualface_ray.report import JobSnapshot, VideoState, VideoTask
 from dualface_ray.settings import Settings
 
@@ -45,14 +45,15 @@ class JobRunner:
     def __init__(self, tasks: Sequence[VideoTask], settings: Settings, job_id: str = "") -> None:
         self._board = Board(tasks, settings)
         self._todo = self._board.unfinished
-        pieces = DiskPieces(overwrite=settings.job.overwrite)
+        self._overwrite = settings.job.overwrite
+        pieces = DiskPieces(overwrite=self._overwrite)
         self._units = Units([self._board.task(name) for name in self._todo], settings, pieces)
         self._queue = WorkQueue()
         self._attempts = AttemptBook(settings.job.max_attempts)
         self._fleet = Fleet(settings, Ports(look=look, make=lambda plan: Lane(plan, settings, job_id), may_grow=grows))
         self._manifest = _manifest(tasks)
         self._keep: set[str] = set()
-        """Videos whose finished parts stay for the next run: it was the job that failed."""
+        """Videos whose finished parts stay for the next run: it was the job that failed, now or before."""
         self._witness = Witness([self._board.task(name) for name in self._todo], here())
         self._metrics = JobMetrics(Exporter({"run": job_id}) if dashboard() else None)
         self._begun = False
@@ -95,6 +96,8 @@ class JobRunner:
 
     def _begin(self) -> None:
         for task in with_leftovers(self._board.task(name) for name in self._todo):
+            if not self._overwrite:
+                self._remove(remove_half_named, task.outputs)
             self._remove(remove_leftovers, task.outputs)
 
     def _clear_away(self) -> None:
@@ -164,7 +167,7 @@ class JobRunner:
         worn_out = self._attempts.worn_out(unit.unit_id, self._board.task(unit.video).shown, earlier)
         if worn_out is not None:
             self._queue.finished(lane.plan.lane_id, unit.unit_id, now_s)
-            self._give_up(unit.video, worn_out)
+            self._give_up(unit.video, worn_out, keep=True)  # the next run tries once more: with what is done
             return
         epoch = self._attempts.begin(unit.unit_id, earlier)
         self._units.taken(unit.unit_id)
@@ -263,12 +266,15 @@ class JobRunner:
             frames, _ = self._units.progress(unit.unit_id, 0, 0)
             self._board.waits(unit.video, frames)
 
-    def _give_up(self, name: str, error: DualfaceError) -> None:
+    def _give_up(self, name: str, error: DualfaceError, *, keep: bool = False) -> None:
         attempts = max((self._attempts.attempts(unit_id) for unit_id in self._units.open(name)), default=1)
         self._drop(self._units.give_up(name))
         self._board.failed(name, error, attempts)
         self._manifest.video(name, VideoState.FAILED, str(error))
-        self._remove(remove_workspace, self._board.task(name).outputs)
+        if keep:
+            self._keep.add(name)
+        else:
+            self._remove(remove_workspace, self._board.task(name).outputs)
 
     def _drop(self, unit_ids: Sequence[str]) -> None:
         """These units are not wanted any more, wherever they are."""

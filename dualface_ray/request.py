@@ -37,6 +37,7 @@ from dualface_ray.media import (
     check_input,
     expand_inputs,
     is_address,
+    is_under_way,
     join_address,
     local_path,
     plan_outputs,
@@ -252,10 +253,10 @@ def _done_before(task: VideoTask, settings: Settings, earlier: _Earlier) -> bool
             where=outputs.targets[0],
             remedy="Use --overwrite to replace it, or another output folder.",
         )
+    if report is not None or (not outputs.publish and is_under_way(outputs)):
+        return False  # a run that was killed while it gave its files their names comes to its end
     foreign = [
-        target
-        for path, target in zip(outputs.videos, outputs.targets, strict=False)
-        if report is None and earlier.exists(outputs, path)
+        target for path, target in zip(outputs.videos, outputs.targets, strict=False) if earlier.exists(outputs, path)
     ]
     if foreign:
         raise OutputExistsError(

@@ -301,3 +301,13 @@ def test_models_list_says_licence_and_state(tmp_path):
     assert {spec["name"] for spec in specs} >= {"centerface", "dlib-resnet"}
     assert all(spec["licence"] and not spec["cached"] for spec in specs)
     assert "MIT" in cli("models", "list").stdout
+
+
+def test_a_ctrl_c_at_the_exit_changes_nothing() -> None:
+    """Libraries clean up there; an interrupt in the middle of it has ended in a crash instead of the exit code."""
+    code = (
+        "import atexit, os, signal, dualface_ray.cli, dualface_ray.cli.app as app; app.execute = lambda argv: 130;"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT); dualface_ray.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "")

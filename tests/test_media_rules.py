@@ -20,12 +20,16 @@ from dualface_ray.errors import (
 from dualface_ray.frames import Colour
 from dualface_ray.media import (
     AtomicFile,
+    Workspace,
+    all_or_none,
     check_input,
     free_bytes,
     is_disk_full,
+    is_under_way,
     output_error,
     plan_audio,
     plan_outputs,
+    remove_half_named,
     remove_partials,
     remove_parts,
     require_free,
@@ -192,6 +196,51 @@ def test_an_interrupted_run_leaves_nothing(tmp_path):
         path.write_text("")
     remove_partials(plan)
     assert sorted(plan.folder.iterdir()) == sorted([foreign, plan.report])
+
+
+def test_files_get_their_names_together_or_not_at_all(tmp_path):
+    (plan,) = plan_outputs([tmp_path / "i/a.mp4"], tmp_path / "o", "separate", "mp4")
+    plan.folder.mkdir()
+    plan.videos[1].write_text("old")
+    plan.report.write_text("of the old one")
+
+    def fail() -> None:
+        with all_or_none(plan):
+            assert not plan.report.exists(), "it does not speak of what comes"
+            write_atomic(plan.videos[0], b"new")
+            raise OutputError("full")
+
+    with pytest.raises(OutputError):
+        fail()
+    assert [path.name for path in plan.folder.iterdir()] == [plan.videos[1].name], "the other was not replaced yet"
+    with all_or_none(plan):
+        for path in plan.files:
+            write_atomic(path, b"new")
+    assert [path.read_bytes() for path in plan.files] == [b"new"] * 4
+
+
+@pytest.mark.parametrize("left", ["part", "segment", "work"])
+def test_a_run_that_was_killed_while_it_named_its_files(tmp_path, left):
+    plan, other = plan_outputs([tmp_path / "i/a.mp4", tmp_path / "i/ab.mp4"], tmp_path / "o", "separate", "mp4")
+    plan.folder.mkdir()
+    for path in (plan.videos[0], other.videos[0]):
+        path.write_text("named")
+    assert not is_under_way(plan)
+    remove_half_named(plan)
+    assert plan.videos[0].exists(), "nothing says that it is not the user's"
+    if left == "work":
+        Workspace.of(plan).folder.mkdir()
+    else:
+        (AtomicFile(plan.tracks).part if left == "part" else segment_path(plan.videos[1], 0)).write_text("")
+    assert is_under_way(plan)
+    assert not is_under_way(other)
+    plan.report.write_text("done, or failed")
+    remove_half_named(plan)
+    assert plan.videos[0].exists()
+    plan.report.unlink()
+    remove_half_named(plan)
+    assert not plan.videos[0].exists()
+    assert other.videos[0].exists()
 
 
 # --- disk -----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from dualface_ray import request as request_module
 from dualface_ray.backends.storage import buckets
 from dualface_ray.backends.storage import faults as faults_module
 from dualface_ray.errors import AddressError, NotAVideoError, OutputExistsError, RequestError
-from dualface_ray.media import join_address
+from dualface_ray.media import AtomicFile, join_address
 from dualface_ray.report import RunReport, VideoState, input_record
 from dualface_ray.request import prepare, settle
 from dualface_ray.settings import Settings, resolve
@@ -262,3 +262,14 @@ def test_memory_is_no_place_for_users(talk, settings, monkeypatch):
     monkeypatch.delitem(buckets.PACKAGES, "memory")
     with pytest.raises(AddressError, match="unknown protocol 'memory'"):
         prepare(talk, "memory://place/out", settings)
+
+
+def test_a_killed_run_is_no_reason_to_refuse_the_next(talk, tmp_path, settings):
+    """It had named one of its files; the report was still to come."""
+    (task,) = prepare(talk, tmp_path / "out", settings)
+    task.outputs.folder.mkdir()
+    task.outputs.videos[0].write_text("half of the result")
+    with pytest.raises(OutputExistsError, match="no report beside it"):
+        prepare(talk, tmp_path / "out", settings)
+    AtomicFile(task.outputs.tracks).part.touch()
+    assert prepare(talk, tmp_path / "out", settings)[0].state is VideoState.WAITING

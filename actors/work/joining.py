@@ -14,7 +14,15 @@ from actors.work.session import Message, Session, SessionTools
 from dualface_ray.backends.pyav import AssembleReport, assemble, probe
 from dualface_ray.errors import ProtocolError, SeamError
 from dualface_ray.framing import shot_offset
-from dualface_ray.media import AtomicFile, Workspace, pts_digest, remove_partials, remove_workspace, require_free
+from dualface_ray.media import (
+    AtomicFile,
+    Workspace,
+    all_or_none,
+    pts_digest,
+    remove_partials,
+    remove_workspace,
+    require_free,
+)
 from dualface_ray.report import (
     PieceRecord,
     Survey,
@@ -47,28 +55,29 @@ class JoinSession(Session):
         space = Workspace.of(job.outputs)
         wanted = sum(size for piece in pieces for size in piece.sizes_bytes)
         require_free(job.outputs.folder, wanted + self.tools.settings.job.min_free_disk_bytes)
-        with AtomicFile(job.outputs.tracks) as tracks:
-            parts = [(space.folder / piece.tracks, shots) for piece, shots in zip(pieces, more_shots, strict=True)]
-            pts_ticks = join_tracks(parts, tracks.part)
-            if len(pts_ticks) != survey.frames or pts_digest(pts_ticks) != survey.pts_sha256:
-                raise self._wrong(f"the parts hold {len(pts_ticks)} frames or other times than the video's frames")
-            self.tick()
-            assembled = self._assemble(space, pieces, pts_ticks)
-        info = probe(job.source, self.tools.settings, job.stream_id).video
-        report = joined_report(
-            source=job.source,
-            info=info,
-            settings=self.tools.settings,
-            fingerprint=job.fingerprint,
-            outputs=tuple(path.name for path in job.outputs.videos),
-            survey=survey,
-            pieces=pieces,
-            notes=job.notes,
-            sound=[(a.audio_problem, a.counters) for a in assembled],
-            elapsed_s=self.elapsed_s,
-            attempts=job.epoch + 1,
-        )
-        report.save(job.outputs.report)
+        with all_or_none(job.outputs):
+            with AtomicFile(job.outputs.tracks) as tracks:
+                parts = [(space.folder / piece.tracks, shots) for piece, shots in zip(pieces, more_shots, strict=True)]
+                pts_ticks = join_tracks(parts, tracks.part)
+                if len(pts_ticks) != survey.frames or pts_digest(pts_ticks) != survey.pts_sha256:
+                    raise self._wrong(f"the parts hold {len(pts_ticks)} frames or other times than the video's frames")
+                self.tick()
+                assembled = self._assemble(space, pieces, pts_ticks)
+            info = probe(job.source, self.tools.settings, job.stream_id).video
+            report = joined_report(
+                source=job.source,
+                info=info,
+                settings=self.tools.settings,
+                fingerprint=job.fingerprint,
+                outputs=tuple(path.name for path in job.outputs.videos),
+                survey=survey,
+                pieces=pieces,
+                notes=job.notes,
+                sound=[(a.audio_problem, a.counters) for a in assembled],
+                elapsed_s=self.elapsed_s,
+                attempts=job.epoch + 1,
+            )
+            report.save(job.outputs.report)
         remove_workspace(job.outputs)
 
     def _load(self) -> tuple[Survey, list[PieceRecord], list[int]]:

@@ -15,6 +15,7 @@ from actors.work.streaming import Stream
 from dualface_ray.backends.pyav import AssembleReport
 from dualface_ray.errors import ProtocolError
 from dualface_ray.framing import DirectedFrame, Director
+from dualface_ray.media import all_or_none
 from dualface_ray.report import (
     FrameRecord,
     RunReport,
@@ -52,9 +53,12 @@ class WholeSession(DirectedSession):
         if outputs is None:
             raise ProtocolError("it ended before it was opened", where=self.job.stream_id)
         outputs.finish()
-        assembled = outputs.assemble(self.tick)
-        if not self.tools.discard:
-            self._report(stream, outputs, assembled).save(self.job.outputs.report)
+        if self.tools.discard:
+            outputs.assemble(self.tick)
+        else:
+            with all_or_none(self.job.outputs):
+                assembled = outputs.assemble(self.tick)
+                self._report(stream, outputs, assembled).save(self.job.outputs.report)
         outputs.close()
 
     def _report(self, stream: Stream, outputs: FinalOutputs, assembled: Sequence[AssembleReport]) -> RunReport:

@@ -14,8 +14,11 @@ __all__ = ["main"]
 
 def main() -> None:
     """Entry point of ``dualface`` and ``python -m dualface_ray``; ends the process with the exit code."""
+    import signal
     import sys
 
     from dualface_ray.cli.app import execute
 
-    sys.exit(execute(sys.argv[1:]))
+    code = execute(sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a late Ctrl-C must not break into what libraries do at the exit
+    sys.exit(code)

@@ -84,18 +84,28 @@ def write_atomic(target: Path, data: bytes) -> None:
 
 def remove_parts(target: Path) -> int:
     """Remove what a killed process left of this target; only its owner may call it. Returns the number of files."""
-    removed = 0
+    parts = _parts(target)
+    for part in parts:
+        part.unlink(missing_ok=True)
+    return len(parts)
+
+
+def has_parts(target: Path) -> bool:
+    """Whether a killed process has left parts of this target."""
+    return bool(_parts(target))
+
+
+def _parts(target: Path) -> list[Path]:
     prefix = f"{target.name}."
     try:
         names = os.listdir(target.parent)  # noqa: PTH208 - names are compared, never globbed: they may hold "[" or "*"
     except FileNotFoundError:
-        return 0
-    for name in names:
-        token = name[len(prefix) : -len(PART_SUFFIX)]
-        if name.startswith(prefix) and name.endswith(PART_SUFFIX) and _is_token(token):
-            (target.parent / name).unlink(missing_ok=True)
-            removed += 1
-    return removed
+        return []
+    return [
+        target.parent / name
+        for name in names
+        if name.startswith(prefix) and name.endswith(PART_SUFFIX) and _is_token(name[len(prefix) : -len(PART_SUFFIX)])
+    ]
 
 
 def _is_token(text: str) -> bool:

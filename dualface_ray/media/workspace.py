@@ -10,7 +10,8 @@
 Who clears what, and when:
 
     a lane died while it had a unit of this video   remove_partials(outputs, piece)      the other pieces live on
-    a job begins with this video                    remove_leftovers(outputs)            finished pieces are kept
+    a job begins with this video                    remove_half_named(outputs)           unless it may replace results
+                                                    remove_leftovers(outputs)            finished pieces are kept
     the video failed for good, or was cancelled     remove_workspace(outputs)            nothing of it stays
     the video is done                               the joining unit has cleared all itself
 
@@ -19,11 +20,14 @@ Only whoever runs the video may call these, once no writer of what they remove l
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dualface_ray.media.atomic import PART_SUFFIX, remove_parts
+from dualface_ray.media.atomic import PART_SUFFIX, has_parts, remove_parts
+from dualface_ray.media.disk import output_error
 from dualface_ray.media.naming import OutputPlan
 
 _SEGMENT_SUFFIX = ".segment"
@@ -81,6 +85,45 @@ class Workspace:
                 path.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def all_or_none(outputs: OutputPlan) -> Iterator[None]:
+    """Inside, a video's finished files get their names, the report last; an error takes back those that have one.
+
+    An earlier report goes first: it must never stand beside files that it does not speak of.
+
+    Raises:
+        OutputError: the earlier report cannot be removed.
+    """
+    try:
+        outputs.report.unlink(missing_ok=True)
+    except OSError as error:
+        raise output_error(error, outputs.report) from error
+    before = {path: _inode(path) for path in outputs.files}
+    try:
+        yield
+    except BaseException:
+        for path, inode in before.items():
+            if _inode(path) != inode:
+                path.unlink(missing_ok=True)
+        raise
+
+
+def is_under_way(outputs: OutputPlan) -> bool:
+    """Whether beside the outputs lies what only a run leaves that was killed before its report was written."""
+    return (
+        Workspace.of(outputs).folder.is_dir()
+        or any(has_parts(path) for path in outputs.files)
+        or bool(_segments(outputs))
+    )
+
+
+def remove_half_named(outputs: OutputPlan) -> None:
+    """Remove the files to which a run that was killed had already given their names; not those of finished results."""
+    if not outputs.report.exists() and is_under_way(outputs):
+        for path in (*outputs.videos, outputs.tracks):
+            path.unlink(missing_ok=True)
+
+
 def remove_partials(outputs: OutputPlan, piece: str = "") -> None:
     """Remove everything unfinished that one unit of a video may have left.
 
@@ -94,13 +137,8 @@ def remove_partials(outputs: OutputPlan, piece: str = "") -> None:
         return
     for path in outputs.files:
         remove_parts(path)
-    for video in outputs.videos:
-        if not video.parent.is_dir():
-            continue
-        prefix = f".{video.name}."
-        for path in video.parent.iterdir():
-            if path.name.startswith(prefix) and _SEGMENT_SUFFIX in path.name[len(prefix) :]:
-                path.unlink(missing_ok=True)
+    for path in _segments(outputs):
+        path.unlink(missing_ok=True)
 
 
 def remove_leftovers(outputs: OutputPlan) -> None:
@@ -115,3 +153,23 @@ def remove_workspace(outputs: OutputPlan) -> None:
     """Remove everything of a video but its results, finished pieces too."""
     remove_partials(outputs)
     shutil.rmtree(Workspace.of(outputs).folder, ignore_errors=True)
+
+
+def _segments(outputs: OutputPlan) -> list[Path]:
+    """Encoded frames of a video done whole."""
+    found = []
+    for video in outputs.videos:
+        prefix = f".{video.name}."
+        names = video.parent.iterdir() if video.parent.is_dir() else ()
+        found += [
+            path for path in names if path.name.startswith(prefix) and _SEGMENT_SUFFIX in path.name[len(prefix) :]
+        ]
+    return found
+
+
+def _inode(path: Path) -> int:
+    """0 = there is none."""
+    try:
+        return path.lstat().st_ino
+    except OSError:
+        return 0
