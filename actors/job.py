@@ -45,6 +45,7 @@ class JobRunner:
     def __init__(self, tasks: Sequence[VideoTask], settings: Settings, job_id: str = "") -> None:
         self._board = Board(tasks, settings)
         self._todo = self._board.unfinished
+        self._skipped = [task for task in tasks if task.state is VideoState.SKIPPED]
         self._overwrite = settings.job.overwrite
         pieces = DiskPieces(overwrite=self._overwrite)
         self._units = Units([self._board.task(name) for name in self._todo], settings, pieces)
@@ -99,6 +100,8 @@ class JobRunner:
             if not self._overwrite:
                 self._remove(remove_half_named, task.outputs)
             self._remove(remove_leftovers, task.outputs)
+        for task in with_leftovers(self._skipped):  # a run that was killed right after it had written the report
+            self._remove(remove_workspace, task.outputs)
 
     def _clear_away(self) -> None:
         """Nobody writes any more."""

@@ -62,8 +62,12 @@ class AttemptBook:
         return epoch
 
     def worn_out(self, unit_id: str, source: str, earlier: int) -> ActorError | None:
-        """An error when a unit was under way so often when the job itself died that it is not begun again."""
-        if unit_id in self._attempts or earlier < self.max_attempts:
+        """An error when a unit was under way so often when the job itself died that it is not begun again.
+
+        A job dies of many things that are no video's fault (power, a restart of the machine), so this takes three times
+        as many attempts as deaths of a lane, of which a video is the likeliest cause.
+        """
+        if unit_id in self._attempts or earlier < 3 * self.max_attempts:
             return None
         times = "once" if earlier == 1 else f"{earlier} times"
         return ActorError(

@@ -113,12 +113,14 @@ class OutputFiles(PictureFiles):
     """
 
     def __init__(self, job: SegmentJob, info: StreamInfo, backend: Backend, settings: Settings, threads: int) -> None:
-        segments = tuple(segment_path(video, 0) for video in job.outputs.videos)
+        segments = tuple(segment_path(video, job.epoch) for video in job.outputs.videos)
         super().__init__(job, info, backend, settings, threads, Place(segments, job.outputs.tracks))
         self._named: list[Path] = []
 
     def assemble(self, tick: Callable[[], None]) -> list[AssembleReport]:
         """Join video and sound of every output and give the files their names, the tracks last.
+
+        The segments stay until ``close``: while the report is missing they say whose the named files are.
 
         Raises:
             OutputError: a file cannot be written, or not every frame arrived in it.
@@ -138,7 +140,6 @@ class OutputFiles(PictureFiles):
             if report.frames != self.frames:
                 raise OutputError(f"{self.frames} frames went in, {report.frames} came out", where=str(target))
             self._named.append(target)
-            segment.path.unlink(missing_ok=True)
             reports.append(report)
         self.tracks_file.commit()
         return reports
@@ -148,3 +149,9 @@ class OutputFiles(PictureFiles):
         for path in self._named:
             path.unlink(missing_ok=True)
         super().discard()
+
+    def close(self) -> None:
+        """The report is written, or nothing is kept: the segments go."""
+        super().close()
+        for segment in self.segments:
+            segment.path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Workspace: the files a video needs on its way, beside its outputs, and how they are cleared away.
 
     talk.dualface.mp4  talk.tracks.jsonl  talk.report.json      the results; <name>.<8 hex>.part until complete
-    .talk.dualface.mp4.0000.segment                             done whole: the encoded frames until the final mux
+    .talk.dualface.mp4.0000.segment                             done whole: an attempt's encoded frames until the report
     .talk.report.json.work/                                     done in pieces, until they are joined:
         survey.json  plan.json                                  may it be cut, and how it is
         span-0003.e0.0.mp4  span-0003.e0.tracks.jsonl           of attempt 0 at a piece: canvases, tracks
@@ -35,9 +35,12 @@ SURVEY = "survey"
 PLAN = "plan"
 
 
-def segment_path(video: Path, number: int) -> Path:
-    """Where segment ``number`` of an output lies until the final mux: hidden, beside the output."""
-    return video.with_name(f".{video.name}.{number:04d}{_SEGMENT_SUFFIX}")
+def segment_path(video: Path, attempt: int) -> Path:
+    """Where an attempt's encoded frames lie until the report is written: hidden, beside the output.
+
+    Each attempt has its own: one that is being killed cannot touch its successor's.
+    """
+    return video.with_name(f".{video.name}.{attempt:04d}{_SEGMENT_SUFFIX}")
 
 
 def span_piece(number: int) -> str:
