@@ -31,6 +31,7 @@ SHIM = r"""
 #define __device__
 #define __forceinline__ inline
 #define __shared__ static
+#define __launch_bounds__(...)
 struct Dim3 { unsigned x, y, z; };
 static thread_local Dim3 threadIdx, blockIdx;
 static Dim3 blockDim, gridDim;
@@ -75,7 +76,7 @@ static void run_grid(unsigned gx, unsigned gy, unsigned gz, unsigned threads, bo
 }
 """
 
-_ENTRY = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)', re.S)
+_ENTRY = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(([^)]*)\)', re.S)
 
 
 def entries(text: str) -> dict[str, list[str]]:

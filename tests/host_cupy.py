@@ -18,7 +18,7 @@ import pytest
 from dualface_ray.backends.cuda.kernels import KERNELS, source
 
 _C_TYPES = {"float": np.float32, "int": np.int32}
-_STRIDED = frozenset({"centerface", "compose", "describe", "patches", "signature"})
+_STRIDED = frozenset({"centerface", "compose", "compose_rows", "describe", "patches", "signature"})
 """Kernels that stride over their block and give the same result for any number of threads; few are faster here."""
 _blocks: dict[int, int] = {}
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dualface_ray.backends.cuda.kernels import COMPILE_OPTIONS, FACE_FLOATS, KERNELS, source
+from dualface_ray.backends.cuda.kernels import COMPILE_OPTIONS, COMPOSE_SPAN, COMPOSE_TILE, FACE_FLOATS, KERNELS, source
 from dualface_ray.detect import Letterbox, decode_outputs, suppress, yuv_to_rgb_matrix
 from dualface_ray.frames import SIGNATURE_BYTES, Colour, PixelLayout, StreamInfo
 from dualface_ray.frames.signature import reference_signature
@@ -395,7 +395,7 @@ def test_chips_are_those_of_the_cpu_lane(info: StreamInfo) -> None:
 
 # --- composition ---------------------------------------------------------------------------------------------------
 def draw(info: StreamInfo, slot: np.ndarray, plan, threads: int = 32, deep: bool = False) -> np.ndarray:
-    from dualface_ray.backends.cuda.records import compose_job, compose_jobs
+    from dualface_ray.backends.cuda.records import compose_job, compose_jobs, compose_words
 
     canvas = np.zeros((plan.height_px * 3 // 2, plan.width_px), np.uint16 if deep else np.uint8)
     pointer = np.array([canvas.ctypes.data], np.uint64)
@@ -406,9 +406,14 @@ def draw(info: StreamInfo, slot: np.ndarray, plan, threads: int = 32, deep: bool
     jobs = compose_jobs(
         [compose_job(slot.ctypes.data, info, tile, canvas.ctypes.data, size, deep=deep) for tile in plan.tiles]
     )
-    across = max(-(-tile.width_px // 32) for tile in plan.tiles)
-    down = max(-(-tile.height_px // 32) for tile in plan.tiles)
-    cuda_shim.run("compose", "compose", (across, down, len(jobs)), threads, jobs)
+    across = max(-(-tile.width_px // COMPOSE_TILE) for tile in plan.tiles)
+    down = max(-(-tile.height_px // COMPOSE_TILE) for tile in plan.tiles)
+    words, guard = compose_words(jobs), 64
+    rows = np.full(len(jobs) * words + guard, np.nan, np.float32)
+    spans = -(-max(max(tile.width_px, tile.height_px) for tile in plan.tiles) // COMPOSE_SPAN)
+    cuda_shim.run("compose", "compose_rows", (spans, 4, len(jobs)), threads, jobs, rows, words)
+    assert np.isnan(rows[-guard:]).all()
+    cuda_shim.run("compose", "compose", (across, down, len(jobs)), threads, jobs, rows, words)
     return canvas
 
 
@@ -444,6 +449,36 @@ def test_composition_equals_the_reference(name: str) -> None:
     canvas = draw(info, slot, plan)
     assert np.abs(canvas.astype(int) - expected).max() <= 1
     assert psnr(canvas, expected) > 60
+
+
+def test_rows_of_weights_are_those_of_the_definition() -> None:
+    """Every weight of all four axes of two jobs, and where the kernels look for them."""
+    from dualface_ray.backends.cuda.records import compose_job, compose_jobs, compose_words
+    from dualface_ray.compose import CHROMA, LUMA, axis_stages, axis_taps, tile_map
+    from dualface_ray.framing import TilePlan
+
+    info = stream(640, 360)
+    tiles = [TilePlan((3.0, 1.0, 639.0, 350.0), 0, 0, 78, 142), TilePlan((40.3, 20.7, 140.3, 120.7), 0, 0, 296, 98)]
+    jobs = compose_jobs([compose_job(64, info, tile, 64, (640, 360), deep=False) for tile in tiles])
+    words = compose_words(jobs)
+    rows = np.full((2, words), np.nan, np.float32)
+    cuda_shim.run("compose", "compose_rows", (3, 4, 2), 32, jobs, rows, words)
+    for number, tile in enumerate(tiles):
+        where, at = tile_map(info, tile), 0
+        for axis, quality in (
+            (where.luma_x, LUMA),
+            (where.luma_y, LUMA),
+            (where.chroma_x, CHROMA),
+            (where.chroma_y, CHROMA),
+        ):
+            first, weights = axis_taps(axis, quality)
+            weights = weights[:, :: axis_stages(axis, quality).decimate]
+            taps, length = weights.shape[1], -(-axis.count // COMPOSE_TILE) * COMPOSE_TILE
+            part = rows[number, at : at + (taps + 1) * length].reshape(taps + 1, length)[:, : axis.count]
+            at += (taps + 1) * length
+            assert np.array_equal(part[-1].view(np.int32), first)
+            assert np.abs(part[:-1].T - weights).max() < 2e-6
+        assert at <= words
 
 
 def test_two_tiles_of_one_canvas_and_ten_bits_out() -> None:

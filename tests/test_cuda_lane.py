@@ -169,7 +169,9 @@ def test_ten_bits_stay_ten_bits(nvdec: Any, tmp_path: Path) -> None:
     session.close()
 
 
-def test_tiles_over_each_other_and_bare_canvases(cupy: Any) -> None:
+def test_tiles_over_each_other_and_bare_canvases(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dualface_ray.backends.cuda import drawing
+
     rng = np.random.default_rng(0)
     slot = rng.integers(16, 236, (96, 96), np.uint8)
     compositor = load_backend("cuda").open_compositor(Settings())
@@ -182,6 +184,12 @@ def test_tiles_over_each_other_and_bare_canvases(cupy: Any) -> None:
     for mine, plan in zip(found, plans, strict=True):
         for canvas, wanted in zip(mine, compose_reference(INFO, slot, plan), strict=True):
             assert np.abs(np.asarray(canvas).astype(int) - wanted).max() <= 1
+    monkeypatch.setattr(drawing, "ROWS_BYTES", 1)  # a scratch too small for a chunk: a launch for each tile
+    apart = load_backend("cuda").open_compositor(Settings())
+    again = apart.compose(INFO, [cupy.asarray(slot)] * 2, plans)
+    assert all(
+        np.array_equal(a, b) for one, two in zip(found, again, strict=True) for a, b in zip(one, two, strict=True)
+    )
     with pytest.raises(ValueError, match="1 slots for 2 plans"):
         compositor.compose(INFO, [slot], plans)
 

@@ -1,4 +1,4 @@
-"""CudaCompositor: planned pictures drawn on the device, one launch for a chunk."""
+"""CudaCompositor: planned pictures drawn on the device, two launches for a chunk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dualface_ray.backends.cuda.arena import address_of
-from dualface_ray.backends.cuda.kernels import COMPOSE_TILE
+from dualface_ray.backends.cuda.drawing import TileDrawing
 from dualface_ray.backends.cuda.launch import Staging, kernel, new_stream
 from dualface_ray.backends.cuda.records import compose_job, compose_jobs
 from dualface_ray.backends.cuda.vendor import cupy, enter_device, translated
@@ -35,7 +35,7 @@ class CudaCompositor:
         self._stream = new_stream()
         self._deep = deep
         self._canvases: dict[tuple[int, int, int], Any] = {}
-        self._jobs: list[Staging] = []
+        self._drawing = TileDrawing(self._stream)
         self._black = Staging()
         self._closed = False
 
@@ -63,9 +63,10 @@ class CudaCompositor:
                 position += 1
                 pictures[-1].append(target)
                 size = (canvas.width_px, canvas.height_px)
-                if not _covered(canvas):
+                over = _layers(canvas.tiles)
+                if not _covered(canvas, over):
                     bare.setdefault(size, []).append(address_of(target))
-                for tile, layer in zip(canvas.tiles, _layers(canvas.tiles), strict=True):
+                for tile, layer in zip(canvas.tiles, over, strict=True):
                     while len(layers) <= layer:
                         layers.append([])
                     job = compose_job(address_of(slot), info, tile, address_of(target), size, deep=self._deep)
@@ -73,16 +74,17 @@ class CudaCompositor:
         with translated("composing"), self._stream:
             for size, addresses in bare.items():
                 self._blacken(size, addresses)
-            for number, jobs in enumerate(layers):
-                self._draw(number, jobs)
+            for jobs in layers:
+                self._drawing.draw(compose_jobs(jobs))
             self._stream.synchronize()
+        self._drawing.finished()
         return pictures
 
     def close(self) -> None:
         """Free the canvases; harmless when called twice."""
         self._closed = True
         self._canvases.clear()
-        self._jobs.clear()
+        self._drawing.close()
 
     def _canvas(self, position: int, plan: CanvasPlan) -> Any:
         key = position, plan.width_px, plan.height_px
@@ -101,15 +103,6 @@ class CudaCompositor:
         arguments = (np.uint64(pointers.data.ptr), np.int32(width), np.int32(height), np.int32(self._deep))
         kernel("blacken")(grid, (_THREADS,), arguments)
         self._stream.synchronize()  # the upload's buffer is used again for the next size
-
-    def _draw(self, number: int, jobs: list[tuple[Any, ...]]) -> None:
-        if number == len(self._jobs):
-            self._jobs.append(Staging())
-        records = compose_jobs(jobs)
-        device = self._jobs[number].upload(records, self._stream)
-        across = -(-int(records["width"].max()) // COMPOSE_TILE)
-        down = -(-int(records["height"].max()) // COMPOSE_TILE)
-        kernel("compose")((across, down, len(jobs)), (_THREADS,), (np.uint64(device.data.ptr),))
 
 
 def _overlap(a: TilePlan, b: TilePlan) -> bool:
@@ -130,7 +123,7 @@ def _layers(tiles: Sequence[TilePlan]) -> list[int]:
     return result
 
 
-def _covered(plan: CanvasPlan) -> bool:
+def _covered(plan: CanvasPlan, layers: Sequence[int]) -> bool:
     """Whether the tiles hide the whole canvas."""
     area = sum(tile.width_px * tile.height_px for tile in plan.tiles)
-    return area == plan.width_px * plan.height_px and not any(_layers(plan.tiles))
+    return area == plan.width_px * plan.height_px and not any(layers)

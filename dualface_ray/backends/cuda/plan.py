@@ -28,6 +28,10 @@ DECODER_QUEUE = 4
 DECODER_FIXED_BYTES = 16 * MIB
 DECODER_POOL_BYTES = 32 * MIB
 """CuPy's pool in a decoder process: signatures and records of a few chunks."""
+ROWS_BYTES = 6 * MIB
+"""A compositor's weights for one launch: a chunk of 16 pictures of two 960x1080 tiles needs 3 MB, from 4K 5.5 MB."""
+COMPOSITORS = 2
+"""Of one stream; they take turns."""
 ALIGN_BYTES = 2 * MIB
 """``cudaMalloc`` hands out memory in pages of this size."""
 SCRATCH_BYTES_PER_SAMPLE = 44
@@ -185,7 +189,8 @@ def _bill(budget_bytes: int, shape: LaneShape) -> VramPlan:
     embedder = EMBEDDER_BYTES if shape.embedding else 0
     picture = max((video.picture_bytes for video in shape.videos), default=0)
     surfaces = _page((DECODE_SURFACES + DECODER_QUEUE) * picture + DECODER_FIXED_BYTES)
-    canvases = -(-shape.streams // shape.encoders) * _page(shape.canvas_bytes * shape.canvases_held)
+    held = _page(shape.canvas_bytes * shape.canvases_held) + COMPOSITORS * ROWS_BYTES
+    canvases = -(-shape.streams // shape.encoders) * held
     return VramPlan(
         shape=shape,
         budget_bytes=budget_bytes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -13,12 +14,13 @@ import numpy.typing as npt
 from dualface_ray.backends.cuda.kernels import (
     CHIP_ITEM,
     COMPOSE_JOB,
+    COMPOSE_TILE,
     FACE_ITEM,
     LETTERBOX_ITEM,
     PATCH_EDGES,
     PATCH_ITEM,
 )
-from dualface_ray.compose import CHROMA, LUMA, AxisMap, ColourTransform, Quality, colour_transform, tile_map
+from dualface_ray.compose import CHROMA, LUMA, AxisMap, Quality, colour_transform, tile_map
 from dualface_ray.detect import (
     Letterbox,
     appearance_regions,
@@ -30,10 +32,15 @@ from dualface_ray.detect import (
 from dualface_ray.frames import F32, FaceCrop, PixelLayout, StreamInfo
 from dualface_ray.framing import TilePlan
 
+Records = np.ndarray[tuple[int], np.dtype[np.void]]
 _MOST_SAMPLES = 8
 """Points per pixel of a face chip in each direction: enough for faces eight times its size."""
 _SNAP = 1e-6
 """As in ``dualface_ray.compose.axis_stages``: fractions that are rounding noise of the geometry."""
+_KNOWN_STREAMS = 1024
+_PACKED_JOB = struct.Struct("@QQ" + "d2f7i4x" * 4 + "10f12i")
+"""``COMPOSE_JOB`` field by field: packing a flat tuple takes a third of the time of NumPy's nested ones."""
+_compose_known: dict[int, tuple[StreamInfo, tuple[float, ...], tuple[int, ...]]] = {}
 
 
 @lru_cache(maxsize=256)
@@ -158,35 +165,47 @@ def compose_axis(axis: AxisMap, quality: Quality, size: int) -> tuple[float | in
 
 
 @lru_cache(maxsize=256)
-def _colour(info: StreamInfo) -> ColourTransform:
-    return colour_transform(info)
+def _compose_fields(info: StreamInfo) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """What a job says of its stream alone: the colours; pitch, rows, width of a sample, mixing or not."""
+    colour = colour_transform(info)
+    levels = (colour.luma_gain, colour.luma_offset, colour.chroma_gain, colour.chroma_offset)
+    mixes = (*colour.luma_mix.tolist(), *colour.chroma_mix.ravel().tolist())
+    sizes = (info.slot_width_px, info.slot_height_px, int(info.layout is PixelLayout.P010), int(colour.mixes))
+    return (*levels, *mixes), sizes
+
+
+def _compose_stream(info: StreamInfo) -> tuple[StreamInfo, tuple[float, ...], tuple[int, ...]]:
+    """The fields by identity, as ``facts.KnownStreams``: hashing a ``StreamInfo`` for every tile would cost more."""
+    found = _compose_known.get(id(info))
+    if found is None:
+        if len(_compose_known) >= _KNOWN_STREAMS:
+            _compose_known.clear()
+        # The object is kept beside its fields, so nobody else can get its identity.
+        found = _compose_known[id(info)] = info, *_compose_fields(info)
+    return found
 
 
 def compose_job(
     slot_address: int, info: StreamInfo, tile: TilePlan, canvas_address: int, canvas_px: tuple[int, int], *, deep: bool
 ) -> tuple[Any, ...]:
-    """One ``COMPOSE_JOB`` as a tuple: draw this tile of this slot on that canvas (width and height in pixels).
+    """One ``COMPOSE_JOB``, field by field: draw this tile of this slot on that canvas (width and height in pixels).
 
     Raises:
         ValueError: the tile cannot be drawn, see ``tile_map``.
     """
-    where, colour = tile_map(info, tile), _colour(info)
+    where = tile_map(info, tile)
+    _, colours, (pitch, rows, wide, mixes) = _compose_stream(info)
     return (
         slot_address,
         canvas_address,
-        compose_axis(where.luma_x, LUMA, info.width_px),
-        compose_axis(where.luma_y, LUMA, info.height_px),
-        compose_axis(where.chroma_x, CHROMA, info.slot_width_px // 2),
-        compose_axis(where.chroma_y, CHROMA, info.slot_height_px // 2),
-        colour.luma_gain,
-        colour.luma_offset,
-        colour.chroma_gain,
-        colour.chroma_offset,
-        tuple(colour.luma_mix),
-        tuple(colour.chroma_mix.ravel()),
-        info.slot_width_px,
-        info.slot_height_px,
-        info.layout is PixelLayout.P010,
+        *compose_axis(where.luma_x, LUMA, info.width_px),
+        *compose_axis(where.luma_y, LUMA, info.height_px),
+        *compose_axis(where.chroma_x, CHROMA, pitch // 2),
+        *compose_axis(where.chroma_y, CHROMA, rows // 2),
+        *colours,
+        pitch,
+        rows,
+        wide,
         *canvas_px,
         tile.x_px,
         tile.y_px,
@@ -194,18 +213,29 @@ def compose_job(
         tile.height_px,
         where.turns,
         deep,
-        colour.mixes,
+        mixes,
     )
 
 
-def compose_jobs(jobs: list[tuple[Any, ...]]) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+def compose_jobs(jobs: Sequence[tuple[Any, ...]]) -> Records:
     """Jobs as an array of ``COMPOSE_JOB``."""
-    return np.array(jobs, COMPOSE_JOB)
+    pack = _PACKED_JOB.pack
+    return np.frombuffer(b"".join([pack(*job) for job in jobs]), COMPOSE_JOB)
+
+
+def compose_words(records: Records) -> int:
+    """Words of four bytes that ``compose_rows`` writes for a job, the most of these: see ``rows_of``."""
+    words = np.zeros(len(records), np.int64)
+    for name, more in (("luma_x", 4), ("luma_y", 4), ("chroma_x", 2), ("chroma_y", 2)):
+        axis = records[name]
+        parts = np.maximum(2 * axis["reach"], 1) + more
+        words += -(-axis["count"] // COMPOSE_TILE) * COMPOSE_TILE * parts
+    return int(words.max())
 
 
 def rescale_job(
     luma_address: int, pitch_bytes: int, width_px: int, height_px: int, info: StreamInfo, slot_address: int
-) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+) -> Records:
     """One ``COMPOSE_JOB`` that scales a decoder's surface of any size to a stream's slot; levels stay as they are.
 
     Args:
@@ -226,16 +256,16 @@ def rescale_job(
     job = (
         luma_address,
         slot_address,
-        axis(width_px, info.slot_width_px, LUMA),
-        axis(height_px, info.slot_height_px, LUMA),
-        axis((width_px + 1) // 2, info.slot_width_px // 2, CHROMA),
-        axis((height_px + 1) // 2, info.slot_height_px // 2, CHROMA),
+        *axis(width_px, info.slot_width_px, LUMA),
+        *axis(height_px, info.slot_height_px, LUMA),
+        *axis((width_px + 1) // 2, info.slot_width_px // 2, CHROMA),
+        *axis((height_px + 1) // 2, info.slot_height_px // 2, CHROMA),
         unit,
         0.0,
         unit,
         0.0,
-        (0.0, 0.0),
-        (1.0, 0.0, 0.0, 1.0),
+        *(0.0, 0.0),
+        *(1.0, 0.0, 0.0, 1.0),
         pitch_bytes >> wide,
         height_px,
         wide,
@@ -249,4 +279,4 @@ def rescale_job(
         wide,
         False,
     )
-    return np.array([job], COMPOSE_JOB)
+    return compose_jobs([job])

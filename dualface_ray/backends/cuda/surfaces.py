@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dualface_ray.backends.cuda.arena import address_of
+from dualface_ray.backends.cuda.drawing import TileDrawing
 from dualface_ray.backends.cuda.launch import Staging, kernel
 from dualface_ray.backends.cuda.nvdec import Surface
 from dualface_ray.backends.cuda.records import rescale_job
@@ -20,7 +21,7 @@ from dualface_ray.frames import SIGNATURE_BYTES, PixelLayout, StreamInfo
 
 _SIGNATURE_THREADS = 576
 """One thread for each block of the luma grid."""
-_TILE, _THREADS = 32, 256
+_THREADS = 256
 
 
 class SlotCopier:
@@ -36,11 +37,10 @@ class SlotCopier:
         self._stream = stream
         self._wide = int(info.layout is PixelLayout.P010)
         self._pointers = Staging()
-        self._jobs: list[Staging] = []
+        self._drawing = TileDrawing(stream)
         self._signatures: Any = None
         self._host: Any = None
         self._capacity = 0
-        self._rescales = 0
 
     def copy(self, surface: Surface, slot: Any) -> bool:
         """Queue the copy of a decoded picture; True when it had another size and was scaled."""
@@ -122,7 +122,7 @@ class SlotCopier:
                     self._stream.ptr,
                 )
             self._stream.synchronize()
-        self._rescales = 0
+        self._drawing.finished()
         if not count:
             return np.empty((0, SIGNATURE_BYTES), np.uint8)
         flat = np.frombuffer(self._host, np.uint8, count * SIGNATURE_BYTES)
@@ -140,10 +140,4 @@ class SlotCopier:
         record = rescale_job(
             surface.luma, surface.pitch_bytes, surface.width_px, surface.height_px, info, address_of(slot)
         )
-        if self._rescales == len(self._jobs):
-            self._jobs.append(Staging())  # each upload of a chunk needs its own: they are all in flight
-        device = self._jobs[self._rescales].upload(record, self._stream)
-        self._rescales += 1
-        grid = (-(-info.slot_width_px // _TILE), -(-info.slot_height_px // _TILE), 1)
-        with translated("scaling a picture"), self._stream:
-            kernel("compose")(grid, (_THREADS,), (np.uint64(device.data.ptr),))
+        self._drawing.draw(record)

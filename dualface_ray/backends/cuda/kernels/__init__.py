@@ -16,7 +16,7 @@ import numpy as np
 KERNELS: dict[str, tuple[str, ...]] = {
     "letterbox": ("letterbox_float", "letterbox_half"),
     "centerface": ("centerface",),
-    "compose": ("compose", "blacken"),
+    "compose": ("compose_rows", "compose", "blacken"),
     "signature": ("signature",),
     "appearance": ("patches", "describe"),
     "chips": ("chips_float", "chips_half"),
@@ -132,7 +132,9 @@ COMPOSE_JOB = np.dtype(
 """``ComposeJob`` of ``compose.cu``."""
 
 COMPOSE_TILE = 32
-"""Luma samples of a block of ``compose`` in each direction."""
+"""Luma samples of a block of ``compose`` in each direction; ``TILE`` of ``compose.cu``."""
+COMPOSE_SPAN = 128
+"""Outputs of an axis whose weights a block of ``compose_rows`` writes; ``ROWS_SPAN`` of ``compose.cu``."""
 
 CANDIDATES = 1024
 """Peaks of one picture that suppression looks at."""

@@ -1,15 +1,28 @@
-// Tiles of planned pictures from pool slots to canvases; one launch for all tiles of a chunk.
+// Tiles of planned pictures from pool slots to canvases; two launches for all tiles of a chunk.
 //
-// The definition is dualface_ray.compose (axis_stages, colour_transform, compose_reference). A block makes 32 x 32 luma
-// samples of one tile and the 16 x 16 chroma samples beside them. It computes its rows of weights once, then walks
-// down the source in strips: each strip is filtered across into shared memory, and every output takes its share.
-// The picture is made in stored orientation and turned when it is written. Grid: (blocks across, blocks down, jobs).
+// The definition is dualface_ray.compose (axis_stages, colour_transform, compose_reference). compose_rows writes the
+// weights of every output of the four axes of each job into device memory: they depend on the job alone, and making
+// them in each of the thousand blocks of a tile took as long as using them. compose draws: a block makes 32 x 32 luma
+// samples of one tile and the 16 x 16 chroma samples beside them. It walks down the source in strips: each strip is
+// filtered across into shared memory, and every output takes its share. The picture is made in stored orientation and
+// turned when it is written.
+//
+// compose's registers are capped so that as many blocks as the memory they share allows are on a multiprocessor at
+// once: most of a block's time is waiting.
+// Grids: compose_rows (spans of an axis, 4 axes, jobs), compose (blocks across, blocks down, jobs).
 
 #define TILE 32
 #define STRIP 16
 #define MAX_KERNEL 24
 #define MAX_TAPS (MAX_KERNEL + 3)
 #define CHROMA_TILE (TILE / 2 + 2)
+#define CHROMA_ROW (CHROMA_TILE + 1)
+#define ROWS_SPAN 128
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#define RESIDENT 3
+#else
+#define RESIDENT 6
+#endif
 
 struct ComposeAxis {
   double step;    // of stage 2, on the decimated axis
@@ -39,23 +52,60 @@ struct ComposeJob {
   int mixes;                // the matrices differ: chroma adds to luma
 };
 
-struct Rows {  // weights of up to TILE outputs of one axis
-  float weights[TILE * MAX_TAPS];
-  int first[TILE];  // first source sample, not clamped
-  int taps;         // on the decimated axis
+// The rows of one axis in device memory: tap by tap one weight of every output, at last the outputs' first samples.
+// What belongs to neighbouring outputs lies side by side; each part's length is rounded up so that all start alike.
+struct AxisRows {
+  float *weights;
+  int *first;  // first source sample, not clamped
+  int taps;    // on the decimated axis
+  int length;
 };
+
+struct Rows {  // weights of up to TILE outputs of one axis
+  float weights[MAX_TAPS * TILE];  // tap by tap
+  int first[TILE];
+};
+
+struct alignas(8) Pair {  // of chroma: one access moves both
+  float u, v;
+};
+
+__device__ __forceinline__ int kernel_taps(const ComposeAxis &axis) { return axis.reach ? 2 * axis.reach : 1; }
+
+// The rows of axis 0..3 of a job (luma x and y, chroma x and y); the job's own start at the pointer.
+__device__ __forceinline__ AxisRows rows_of(const ComposeJob &job, int number, float *rows) {
+  const ComposeAxis *axes[4] = {&job.luma_x, &job.luma_y, &job.chroma_x, &job.chroma_y};
+  AxisRows found;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    if (i > number) break;
+    found.taps = kernel_taps(*axes[i]) + (i < 2 ? 3 : 1);
+    found.length = (axes[i]->count + TILE - 1) / TILE * TILE;
+    found.weights = rows;
+    found.first = (int *)(rows + found.taps * found.length);
+    rows += (found.taps + 1) * found.length;
+  }
+  return found;
+}
 
 __device__ __forceinline__ float sinc(float x) {
   float angle = 3.14159265358979f * x;
   return fabsf(x) < 1e-6f ? 1.0f : sinf(angle) / angle;
 }
 
-// Rows of axis_taps for outputs low .. low + count - 1, before the decimated samples are spelled out.
+// The weights of axis_taps for every output of one axis, before the decimated samples are spelled out.
 //
-// The kernel is a Lanczos window, tilted by a small odd term so that it keeps constants and slopes exactly.
-__device__ void make_rows(const ComposeAxis &axis, int cubic, int low, int count, float *kernel, float *tilt,
-                          Rows *rows) {
-  int length = axis.reach ? 2 * axis.reach : 1;
+// The kernel is a Lanczos window, tilted by a small odd term so that it keeps constants and slopes exactly. A job has
+// the given number of words in rows.
+extern "C" __global__ void compose_rows(const ComposeJob *__restrict__ jobs, float *__restrict__ rows, int words) {
+  __shared__ float kernel[MAX_KERNEL], tilt[MAX_KERNEL];
+  const ComposeJob &job = jobs[blockIdx.z];
+  int number = blockIdx.y, cubic = number < 2;
+  const ComposeAxis &axis = cubic ? (number ? job.luma_y : job.luma_x) : (number == 2 ? job.chroma_x : job.chroma_y);
+  int low = blockIdx.x * ROWS_SPAN, high = low + ROWS_SPAN < axis.count ? low + ROWS_SPAN : axis.count;
+  if (low >= high) return;
+  AxisRows to = rows_of(job, number, rows + (long long)blockIdx.z * words);
+  int length = kernel_taps(axis);
   float lobes = (float)axis.lobes;
   for (int i = threadIdx.x; i < length; i += blockDim.x) {
     float x = ((float)(i - axis.reach + 1) - axis.phase) / axis.stretch, y = x / lobes;
@@ -79,8 +129,9 @@ __device__ void make_rows(const ComposeAxis &axis, int cubic, int low, int count
     lean = (sum * axis.phase - first) / determinant;
   }
   int span = cubic ? 4 : 2;
-  for (int i = threadIdx.x; i < count; i += blockDim.x) {
-    double position = ((double)(low + i + axis.lead) + 0.5) * axis.step - 0.5;
+  float share = 1.0f / (float)axis.decimate;  // a power of two: exact
+  for (int i = low + threadIdx.x; i < high; i += blockDim.x) {
+    double position = ((double)(i + axis.lead) + 0.5) * axis.step - 0.5;
     double whole = floor(position);
     float t = (float)(position - whole), scale[4];
     if (cubic) {
@@ -92,101 +143,181 @@ __device__ void make_rows(const ComposeAxis &axis, int cubic, int low, int count
     } else {
       scale[0] = 1.0f - t;
       scale[1] = t;
+      scale[2] = scale[3] = 0.0f;
     }
-    float *row = rows->weights + i * MAX_TAPS;
-    for (int tap = 0; tap < length + span - 1; ++tap) {
+    float *weights = to.weights + i;
+    for (int tap = 0; tap < to.taps; ++tap, weights += to.length) {
       float weight = 0.0f;
-      for (int k = 0; k < span; ++k)
-        if (tap - k >= 0 && tap - k < length) weight += scale[k] * (gain * kernel[tap - k] + lean * tilt[tap - k]);
-      row[tap] = weight / (float)axis.decimate;
+#pragma unroll
+      for (int k = 0; k < 4; ++k)
+        if (k < span && tap >= k && tap - k < length)
+          weight += scale[k] * (gain * kernel[tap - k] + lean * tilt[tap - k]);
+      *weights = weight * share;
     }
-    rows->first[i] = (axis.first + (int)whole - (cubic ? 1 : 0)) * axis.decimate;
+    to.first[i] = (axis.first + (int)whole - (cubic ? 1 : 0)) * axis.decimate;
   }
-  if (threadIdx.x == 0) rows->taps = length + span - 1;
+}
+
+// The rows of outputs low .. low + count - 1.
+__device__ __forceinline__ void load_rows(const AxisRows &from, int low, int count, Rows *rows) {
+  int shift = count > TILE / 2 ? 5 : 4, mask = (1 << shift) - 1;
+  for (int i = threadIdx.x; i < from.taps << shift; i += blockDim.x)
+    if ((i & mask) < count)
+      rows->weights[(i >> shift) * TILE + (i & mask)] = from.weights[(i >> shift) * from.length + low + (i & mask)];
+  for (int i = threadIdx.x; i < count; i += blockDim.x) rows->first[i] = from.first[low + i];
+}
+
+// Samples that share their weights: two rows of luma, or both channels of one row of chroma.
+template <typename Sample>
+struct TwoRows {
+  const Sample *one, *other;
+  __device__ __forceinline__ void skip(int count) { one += count, other += count; }
+  __device__ __forceinline__ Pair at(int index) const { return Pair{(float)one[index], (float)other[index]}; }
+};
+
+struct Pairs8 {
+  const u16 *row;
+  __device__ __forceinline__ void skip(int count) { row += count; }
+  __device__ __forceinline__ Pair at(int index) const {
+    u32 both = row[index];
+    return Pair{(float)(both & 0xffu), (float)(both >> 8)};
+  }
+};
+
+struct Pairs16 {
+  const u32 *row;
+  __device__ __forceinline__ void skip(int count) { row += count; }
+  __device__ __forceinline__ Pair at(int index) const {
+    u32 both = row[index];
+    return Pair{(float)(both & 0xffffu), (float)(both >> 16)};
+  }
+};
+
+// The sums of one output's taps along both rows, from the given sample on; the edge of the picture is repeated.
+template <typename Source>
+__device__ __forceinline__ Pair across(Source source, int from, const ComposeAxis &axis, const float *weights,
+                                       int taps) {
+  Pair sum = {0.0f, 0.0f};
+  int decimate = axis.decimate;
+  if (from < 0 || from + taps * decimate > axis.size) {
+    for (int tap = 0; tap < taps; ++tap, weights += TILE) {
+      Pair part = {0.0f, 0.0f};
+      for (int k = 0; k < decimate; ++k, ++from) {
+        Pair one = source.at(clamp_int(from, 0, axis.size - 1));
+        part.u += one.u, part.v += one.v;
+      }
+      sum.u += *weights * part.u, sum.v += *weights * part.v;
+    }
+    return sum;
+  }
+  source.skip(from);
+  if (decimate == 1) {
+#pragma unroll 4
+    for (int tap = 0; tap < taps; ++tap) {
+      Pair one = source.at(tap);
+      sum.u += weights[tap * TILE] * one.u, sum.v += weights[tap * TILE] * one.v;
+    }
+    return sum;
+  }
+  for (int tap = 0; tap < taps; ++tap, weights += TILE, source.skip(decimate)) {
+    Pair part = {0.0f, 0.0f};
+    for (int k = 0; k < decimate; ++k) {
+      Pair one = source.at(k);
+      part.u += one.u, part.v += one.v;
+    }
+    sum.u += *weights * part.u, sum.v += *weights * part.v;
+  }
+  return sum;
+}
+
+__device__ __forceinline__ void add_weighted(float *sum, float weight, float value) { *sum += weight * value; }
+__device__ __forceinline__ void add_weighted(Pair *sum, float weight, const Pair &value) {
+  sum->u += weight * value.u, sum->v += weight * value.v;
+}
+__device__ __forceinline__ void add_to(float *sum, float value) { *sum += value; }
+__device__ __forceinline__ void add_to(Pair *sum, const Pair &value) { sum->u += value.u, sum->v += value.v; }
+
+// What the strip [top, bottom) of the source gives to an output whose taps start at from; row: words from line to line.
+template <typename Value, int row>
+__device__ __forceinline__ void add_strip(const Value *strip, int top, int bottom, int from, int decimate, int taps,
+                                          const float *weights, Value *out) {
+  int reach = taps * decimate;
+  int begin = from > top ? from : top, end = from + reach < bottom ? from + reach : bottom;
+  if (begin >= end) return;
+  const Value *at = strip + (begin - top) * row;
+  Value sum = {};
+  if (decimate == 1) {
+    weights += (begin - from) * TILE;
+    int lines = end - begin;
+#pragma unroll 4
+    for (int line = 0; line < lines; ++line) add_weighted(&sum, weights[line * TILE], at[line * row]);
+  } else {
+    int tap = (begin - from) / decimate, turn = (begin - from) % decimate;
+    for (int line = begin; line < end; ++line, at += row) {
+      add_weighted(&sum, weights[tap * TILE], *at);
+      if (++turn == decimate) turn = 0, ++tap;
+    }
+  }
+  add_to(out, sum);
+}
+
+// Luma at width x height outputs into out. Threads are numbered in rows of 32 whatever the width: dividing by it would
+// cost more than the taps.
+template <typename Sample>
+__device__ __forceinline__ void luma_block(const Sample *plane, int pitch, const ComposeAxis &axis,
+                                           const ComposeAxis &down, const Rows *columns, int width, int column_taps,
+                                           const Rows *lines, int height, int line_taps, float *strip, float *out) {
+  const int half = STRIP / 2, row = TILE + 1;
+  for (int i = threadIdx.x; i < height * TILE; i += blockDim.x) out[i / TILE * row + i % TILE] = 0.0f;
+  int low = lines->first[0], high = lines->first[height - 1] + line_taps * down.decimate;
+  for (int top = low; top < high; top += STRIP) {
+    int bottom = top + STRIP < high ? top + STRIP : high;
+    __syncthreads();
+    for (int i = threadIdx.x; i < half * TILE; i += blockDim.x) {
+      int column = i % TILE, line = i / TILE;
+      if (column >= width || top + line >= bottom) continue;
+      TwoRows<Sample> source = {plane + clamp_int(top + line, 0, down.size - 1) * pitch,
+                                plane + clamp_int(top + line + half, 0, down.size - 1) * pitch};
+      Pair sum = across(source, columns->first[column], axis, columns->weights + column, column_taps);
+      strip[line * row + column] = sum.u;
+      strip[(line + half) * row + column] = sum.v;
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < height * TILE; i += blockDim.x) {
+      int column = i % TILE, line = i / TILE;
+      if (column < width)
+        add_strip<float, row>(strip + column, top, bottom, lines->first[line], down.decimate, line_taps,
+                              lines->weights + line, out + line * row + column);
+    }
+  }
   __syncthreads();
 }
 
-// The sum of one output's taps along a row of samples that lie stride apart, the first of them at the pointer.
-template <typename Sample>
-__device__ __forceinline__ float across_row(const Sample *at, int stride, int decimate, const float *weights, int taps) {
-  float sum = 0.0f;
-  if (decimate == 1) {
-    for (int tap = 0; tap < taps; ++tap, at += stride) sum += weights[tap] * (float)*at;
-    return sum;
-  }
-  for (int tap = 0; tap < taps; ++tap) {
-    float part = 0.0f;
-    for (int k = 0; k < decimate; ++k, at += stride) part += (float)*at;
-    sum += weights[tap] * part;
-  }
-  return sum;
-}
-
-// The same where some of the samples lie beyond the picture: its edge is repeated.
-template <typename Sample>
-__device__ float across_edge(const Sample *row, int from, int size, int stride, int decimate, const float *weights,
-                             int taps) {
-  float sum = 0.0f;
-  for (int tap = 0; tap < taps; ++tap) {
-    float part = 0.0f;
-    for (int k = 0; k < decimate; ++k, ++from) part += (float)row[(long long)clamp_int(from, 0, size - 1) * stride];
-    sum += weights[tap] * part;
-  }
-  return sum;
-}
-
-template <typename Sample>
-__device__ __forceinline__ float across(const Sample *row, int from, const ComposeAxis &axis, int stride,
-                                        const float *weights, int taps) {
-  if (from >= 0 && from + taps * axis.decimate <= axis.size)
-    return across_row(row + (long long)from * stride, stride, axis.decimate, weights, taps);
-  return across_edge(row, from, axis.size, stride, axis.decimate, weights, taps);
-}
-
-// One plane at columns.count x rows.count outputs into out (row length TILE + 1); samples lie stride apart.
-//
-// Threads are numbered in rows of 16 or 32 whatever the width: dividing by it would cost more than the taps.
-__device__ void resample_block(const u8 *plane, long long pitch, int stride, int channel, int wide,
-                               const ComposeAxis &axis, const ComposeAxis &down, const Rows *columns, int width,
-                               const Rows *lines, int height, float *strip, float *out) {
+// The same for both channels of chroma, in rows of 16 threads where that is wide enough.
+template <typename Source, typename Both>
+__device__ __forceinline__ void chroma_block(const Both *plane, int pitch, const ComposeAxis &axis,
+                                             const ComposeAxis &down, const Rows *columns, int width, int column_taps,
+                                             const Rows *lines, int height, int line_taps, Pair *strip, Pair *out) {
+  const int row = CHROMA_ROW;
   int shift = width > TILE / 2 ? 5 : 4, mask = (1 << shift) - 1;
   for (int i = threadIdx.x; i < height << shift; i += blockDim.x)
-    if ((i & mask) < width) out[(i >> shift) * (TILE + 1) + (i & mask)] = 0.0f;
-  int reach_x = columns->taps, reach_y = lines->taps * down.decimate;
-  int low = lines->first[0], high = lines->first[height - 1] + reach_y;
+    if ((i & mask) < width) out[(i >> shift) * row + (i & mask)] = Pair{0.0f, 0.0f};
+  int low = lines->first[0], high = lines->first[height - 1] + line_taps * down.decimate;
   for (int top = low; top < high; top += STRIP) {
-    int strip_rows = high - top < STRIP ? high - top : STRIP;
+    int bottom = top + STRIP < high ? top + STRIP : high;
     __syncthreads();
-    for (int i = threadIdx.x; i < strip_rows << shift; i += blockDim.x) {
-      int column = i & mask, row = i >> shift;
+    for (int i = threadIdx.x; i < (bottom - top) << shift; i += blockDim.x) {
+      int column = i & mask, line = i >> shift;
       if (column >= width) continue;
-      long long base = (long long)clamp_int(top + row, 0, down.size - 1) * pitch + channel;
-      const float *weights = columns->weights + column * MAX_TAPS;
-      int from = columns->first[column];
-      strip[row * (TILE + 1) + column] = wide ? across((const u16 *)plane + base, from, axis, stride, weights, reach_x)
-                                              : across(plane + base, from, axis, stride, weights, reach_x);
+      Source source = {plane + clamp_int(top + line, 0, down.size - 1) * pitch};
+      strip[line * row + column] = across(source, columns->first[column], axis, columns->weights + column, column_taps);
     }
     __syncthreads();
     for (int i = threadIdx.x; i < height << shift; i += blockDim.x) {
-      int column = i & mask, row = i >> shift;
-      if (column >= width) continue;
-      int from = lines->first[row];
-      int begin = from > top ? from : top;
-      int end = from + reach_y < top + strip_rows ? from + reach_y : top + strip_rows;
-      if (begin >= end) continue;
-      const float *weights = lines->weights + row * MAX_TAPS, *at = strip + (begin - top) * (TILE + 1) + column;
-      float sum = 0.0f;
-      if (down.decimate == 1) {
-        weights += begin - from;
-        for (int line = begin; line < end; ++line, ++weights, at += TILE + 1) sum += *weights * *at;
-      } else {
-        int tap = (begin - from) / down.decimate, turn = (begin - from) % down.decimate;
-        for (int line = begin; line < end; ++line, at += TILE + 1) {
-          sum += weights[tap] * *at;
-          if (++turn == down.decimate) turn = 0, ++tap;
-        }
-      }
-      out[row * (TILE + 1) + column] += sum;
+      int column = i & mask, line = i >> shift;
+      if (column < width)
+        add_strip<Pair, row>(strip + column, top, bottom, lines->first[line], down.decimate, line_taps,
+                             lines->weights + line, out + line * row + column);
     }
   }
   __syncthreads();
@@ -198,11 +329,15 @@ __device__ __forceinline__ void unturn(int turns, int width, int height, int x, 
   *row = turns == 0 ? y : (turns == 1 ? height - 1 - x : (turns == 2 ? height - 1 - y : x));
 }
 
-__device__ __forceinline__ void store(const ComposeJob &job, long long index, float value) {
-  if (job.deep)
-    ((u16 *)job.canvas)[index] = (u16)((int)clamp_float(floorf(value * 4.0f + 0.5f), 0.0f, 1023.0f) << 6);
-  else
-    ((u8 *)job.canvas)[index] = (u8)clamp_float(floorf(value + 0.5f), 0.0f, 255.0f);
+__device__ __forceinline__ u32 level(int deep, float value) {
+  return deep ? (u32)((int)clamp_float(floorf(value * 4.0f + 0.5f), 0.0f, 1023.0f) << 6)
+              : (u32)clamp_float(floorf(value + 0.5f), 0.0f, 255.0f);
+}
+
+// Chroma of a canvas, around zero.
+__device__ __forceinline__ Pair levelled(const ComposeJob &job, const Pair &found) {
+  return Pair{job.chroma_gain * found.u + job.chroma_offset - 128.0f,
+              job.chroma_gain * found.v + job.chroma_offset - 128.0f};
 }
 
 // The stored rectangle behind the turned one [x0, x1) x [y0, y1).
@@ -217,18 +352,18 @@ __device__ __forceinline__ void stored_rectangle(int turns, int width, int heigh
   *high = (ay < by ? by - ay : ay - by) + 1;
 }
 
-extern "C" __global__ void compose(const ComposeJob *jobs) {
+extern "C" __global__ void __launch_bounds__(256, RESIDENT) compose(const ComposeJob *__restrict__ jobs,
+                                                                     const float *__restrict__ rows, int words) {
   __shared__ Rows columns, lines;
-  __shared__ float kernel[MAX_KERNEL], tilt[MAX_KERNEL];
   __shared__ float strip[STRIP * (TILE + 1)];
   __shared__ float luma[TILE * (TILE + 1)];
-  __shared__ float chroma[2][CHROMA_TILE * (TILE + 1)];
+  __shared__ Pair pair_strip[STRIP * CHROMA_ROW];
+  __shared__ Pair chroma[CHROMA_TILE * CHROMA_ROW];
   const ComposeJob &job = jobs[blockIdx.z];
   int x0 = blockIdx.x * TILE, y0 = blockIdx.y * TILE;
   if (x0 >= job.width || y0 >= job.height) return;
   int x1 = x0 + TILE < job.width ? x0 + TILE : job.width, y1 = y0 + TILE < job.height ? y0 + TILE : job.height;
-  const u8 *slot = (const u8 *)job.slot;
-  int bytes = job.wide ? 2 : 1;
+  float *own = (float *)rows + (long long)blockIdx.z * words;
   int left, top, wide, high;
 
   // Chroma first: one sample more on each side where luma will ask for it.
@@ -241,37 +376,47 @@ extern "C" __global__ void compose(const ComposeJob *jobs) {
     px1 = px1 < chroma_width ? px1 + 1 : chroma_width;
   }
   stored_rectangle(job.turns, job.chroma_x.count, job.chroma_y.count, px0, py0, px1, py1, &left, &top, &wide, &high);
-  make_rows(job.chroma_x, 0, left, wide, kernel, tilt, &columns);
-  make_rows(job.chroma_y, 0, top, high, kernel, tilt, &lines);
-  const u8 *pairs = slot + (long long)job.slot_rows * job.pitch * bytes;
-  for (int channel = 0; channel < 2; ++channel)
-    resample_block(pairs, job.pitch, 2, channel, job.wide, job.chroma_x, job.chroma_y, &columns, wide, &lines, high,
-                   strip, chroma[channel]);
-  for (int i = threadIdx.x; i < wide * high; i += blockDim.x) {
-    int at = i / wide * (TILE + 1) + i % wide;
-    for (int channel = 0; channel < 2; ++channel)
-      chroma[channel][at] = job.chroma_gain * chroma[channel][at] + job.chroma_offset - 128.0f;
-  }
+  AxisRows over = rows_of(job, 2, own), down = rows_of(job, 3, own);
+  load_rows(over, left, wide, &columns);
+  load_rows(down, top, high, &lines);
   __syncthreads();
-  long long plane = (long long)job.canvas_rows * job.canvas_pitch;
-  for (int i = threadIdx.x; i < (cx1 - cx0) * (cy1 - cy0); i += blockDim.x) {
-    int x = cx0 + i % (cx1 - cx0), y = cy0 + i / (cx1 - cx0), column, row;
-    unturn(job.turns, job.chroma_x.count, job.chroma_y.count, x, y, &column, &row);
-    int at = (row - top) * (TILE + 1) + column - left;
-    float u = chroma[0][at], v = chroma[1][at];
-    long long to = plane + (long long)(job.y / 2 + y) * job.canvas_pitch + job.x + 2 * x;
-    store(job, to, job.chroma_mix[0] * u + job.chroma_mix[1] * v + 128.0f);
-    store(job, to + 1, job.chroma_mix[2] * u + job.chroma_mix[3] * v + 128.0f);
-  }
+  long long below = (long long)job.slot_rows * job.pitch;
+  if (job.wide)
+    chroma_block<Pairs16>((const u32 *)((const u16 *)job.slot + below), job.pitch / 2, job.chroma_x, job.chroma_y,
+                          &columns, wide, over.taps, &lines, high, down.taps, pair_strip, chroma);
+  else
+    chroma_block<Pairs8>((const u16 *)((const u8 *)job.slot + below), job.pitch / 2, job.chroma_x, job.chroma_y,
+                         &columns, wide, over.taps, &lines, high, down.taps, pair_strip, chroma);
   int chroma_left = left, chroma_top = top;
+
+  // Luma's rows arrive while chroma is written: nobody reads the old ones any more.
+  stored_rectangle(job.turns, job.luma_x.count, job.luma_y.count, x0, y0, x1, y1, &left, &top, &wide, &high);
+  over = rows_of(job, 0, own), down = rows_of(job, 1, own);
+  load_rows(over, left, wide, &columns);
+  load_rows(down, top, high, &lines);
+  long long plane = (long long)job.canvas_rows * job.canvas_pitch;
+  for (int i = threadIdx.x; i < (cy1 - cy0) * (TILE / 2); i += blockDim.x) {
+    int x = cx0 + i % (TILE / 2), y = cy0 + i / (TILE / 2), column, row;
+    if (x >= cx1) continue;
+    unturn(job.turns, job.chroma_x.count, job.chroma_y.count, x, y, &column, &row);
+    Pair found = levelled(job, chroma[(row - chroma_top) * CHROMA_ROW + column - chroma_left]);
+    long long to = (plane + (long long)(job.y / 2 + y) * job.canvas_pitch + job.x) / 2 + x;
+    u32 u = level(job.deep, job.chroma_mix[0] * found.u + job.chroma_mix[1] * found.v + 128.0f);
+    u32 v = level(job.deep, job.chroma_mix[2] * found.u + job.chroma_mix[3] * found.v + 128.0f);
+    if (job.deep) ((u32 *)job.canvas)[to] = u | v << 16;
+    else ((u16 *)job.canvas)[to] = (u16)(u | v << 8);
+  }
   __syncthreads();
 
-  stored_rectangle(job.turns, job.luma_x.count, job.luma_y.count, x0, y0, x1, y1, &left, &top, &wide, &high);
-  make_rows(job.luma_x, 1, left, wide, kernel, tilt, &columns);
-  make_rows(job.luma_y, 1, top, high, kernel, tilt, &lines);
-  resample_block(slot, job.pitch, 1, 0, job.wide, job.luma_x, job.luma_y, &columns, wide, &lines, high, strip, luma);
-  for (int i = threadIdx.x; i < (x1 - x0) * (y1 - y0); i += blockDim.x) {
-    int x = x0 + i % (x1 - x0), y = y0 + i / (x1 - x0), column, row;
+  if (job.wide)
+    luma_block((const u16 *)job.slot, job.pitch, job.luma_x, job.luma_y, &columns, wide, over.taps, &lines, high,
+               down.taps, strip, luma);
+  else
+    luma_block((const u8 *)job.slot, job.pitch, job.luma_x, job.luma_y, &columns, wide, over.taps, &lines, high,
+               down.taps, strip, luma);
+  for (int i = threadIdx.x; i < (y1 - y0) * TILE; i += blockDim.x) {
+    int x = x0 + i % TILE, y = y0 + i / TILE, column, row;
+    if (x >= x1) continue;
     unturn(job.turns, job.luma_x.count, job.luma_y.count, x, y, &column, &row);
     float value = job.luma_gain * luma[(row - top) * (TILE + 1) + column - left] + job.luma_offset;
     if (job.mixes) {
@@ -282,12 +427,14 @@ extern "C" __global__ void compose(const ComposeJob *jobs) {
       for (int k = 0; k < 4; ++k) {
         unturn(job.turns, job.chroma_x.count, job.chroma_y.count, k & 1 ? far_x : near_x, k & 2 ? far_y : near_y,
                &column, &row);
-        int at = (row - chroma_top) * (TILE + 1) + column - chroma_left;
-        added += (k & 2 ? 0.25f : 0.75f) * 0.5f * (job.luma_mix[0] * chroma[0][at] + job.luma_mix[1] * chroma[1][at]);
+        Pair found = levelled(job, chroma[(row - chroma_top) * CHROMA_ROW + column - chroma_left]);
+        added += (k & 2 ? 0.25f : 0.75f) * 0.5f * (job.luma_mix[0] * found.u + job.luma_mix[1] * found.v);
       }
       value += added;
     }
-    store(job, (long long)(job.y + y) * job.canvas_pitch + job.x + x, value);
+    long long to = (long long)(job.y + y) * job.canvas_pitch + job.x + x;
+    if (job.deep) ((u16 *)job.canvas)[to] = (u16)level(1, value);
+    else ((u8 *)job.canvas)[to] = (u8)level(0, value);
   }
 }
 
