@@ -45,7 +45,9 @@ class JobRunner:
     def __init__(self, tasks: Sequence[VideoTask], settings: Settings, job_id: str = "") -> None:
         self._board = Board(tasks, settings)
         self._todo = self._board.unfinished
-        self._skipped = [task for task in tasks if task.state is VideoState.SKIPPED]
+        ours = {self._board.task(name).outputs.folder for name in self._todo}
+        self._skipped = [t for t in tasks if t.state is VideoState.SKIPPED and t.outputs.folder in ours]
+        """Done before, in folders that this job holds: nobody else works on them now."""
         self._overwrite = settings.job.overwrite
         pieces = DiskPieces(overwrite=self._overwrite)
         self._units = Units([self._board.task(name) for name in self._todo], settings, pieces)

@@ -107,7 +107,8 @@ class LanePlan:
         encoders = f", {self.nvenc_sessions} encoder sessions" if self.nvenc_sessions else ""
         videos = "1 video at once" if self.streams == 1 else f"{self.streams} videos at once"
         memory = f", {self.memory.short}" if self.memory else ""
-        return f"{self.lane_id}: {what}, {where}{self.cores} cores, {videos}{encoders}{memory}"
+        cores = "1 core" if self.cores == 1 else f"{self.cores} cores"
+        return f"{self.lane_id}: {what}, {where}{cores}, {videos}{encoders}{memory}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import socket
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from dualface_ray.backends.storage import RemoteLock, scratch_root
-from dualface_ray.errors import ActorError, OutputBusyError, RequestError
+from dualface_ray.errors import ActorError, ClusterError, OutputBusyError, RequestError
 from dualface_ray.hardware import cores
 from dualface_ray.media import OutputLock, remove_partials
 from dualface_ray.report import JobSnapshot, VideoState, VideoTask, write_failure
@@ -21,6 +23,7 @@ from dualface_ray.settings import Settings, resolve
 POLL_S = 0.25
 CANCEL_TIMEOUT_S = 20.0
 ANSWER_TIMEOUT_S = 60.0
+CONNECT_TIMEOUT_S = 5.0
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
 
 
@@ -211,6 +214,9 @@ def connect(settings: Settings, address: str | None = None) -> None:
 
     A private Ray has no dashboard and a small object store, since pixels never enter it, and it never joins a cluster
     that happens to run on this machine.
+
+    Raises:
+        ClusterError: nobody listens at the address.
     """
     import ray
 
@@ -219,6 +225,7 @@ def connect(settings: Settings, address: str | None = None) -> None:
     target = address or os.environ.get("RAY_ADDRESS")
     logs = bool(os.environ.get("DUALFACE_DEBUG"))
     if target:
+        _check_listener(target)
         ray.init(address=target, log_to_driver=logs, logging_level="ERROR")
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -230,3 +237,18 @@ def connect(settings: Settings, address: str | None = None) -> None:
         log_to_driver=logs,
         logging_level="ERROR",
     )
+
+
+def _check_listener(address: str) -> None:
+    """Ray itself tries for minutes before it says that nobody is there."""
+    place = re.fullmatch(r"(?:ray://)?(\[[^\]]+\]|[^:/]+):(\d{1,5})", address)
+    if place is None:
+        return  # auto, local: Ray knows where
+    try:
+        socket.create_connection((place[1].strip("[]"), int(place[2])), CONNECT_TIMEOUT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(
+            f"no Ray answers there ({error})",
+            where=address,
+            remedy="Check the address (ray status on the head shows it), or leave --address out for a private Ray.",
+        ) from error
