@@ -253,12 +253,11 @@ def _done_before(task: VideoTask, settings: Settings, earlier: _Earlier) -> bool
             where=outputs.targets[0],
             remedy="Use --overwrite to replace it, or another output folder.",
         )
-    if report is not None or (not outputs.publish and is_under_way(outputs)):
-        return False  # a run that was killed while it gave its files their names comes to its end
     foreign = [
         target for path, target in zip(outputs.videos, outputs.targets, strict=False) if earlier.exists(outputs, path)
     ]
-    if foreign:
+    # a run that was killed while it gave its files their names comes to its end; looked for only where it matters
+    if foreign and report is None and (outputs.publish or not is_under_way(outputs)):
         raise OutputExistsError(
             "exists and has no report beside it, so nothing says that it may be replaced",
             where=foreign[0],

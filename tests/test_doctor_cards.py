@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fake_nvidia import ROOT, fake_environment
+from made_up_cards import MIB, card
 
 from dualface_ray.cli.doctor import shm_finding
 from dualface_ray.cli.doctor_cards import engine_cache_finding
@@ -48,7 +49,7 @@ from dualface_ray.hardware import (
 from dualface_ray.hardware.floors import cuda_major, floors
 from dualface_ray.settings import Settings
 
-GIB, MIB = 1 << 30, 1 << 20
+GIB = 1 << 30
 OPEN = {"libcuda.so.1": "", "libnvcuvid.so.1": "", "libnvidia-encode.so.1": "", "libnvidia-ml.so.1": ""}
 VERSIONS = {"cuda_runtime": "13.0", "cupy": "14.2.0", "tensorrt": "10.13", "PyNvVideoCodec": "2.2.4"}
 
@@ -71,27 +72,6 @@ def around(**changes: object) -> Surroundings:
 
 
 BARE = {"nodes": (), "kernel_driver": "", "pci_cards": 0}
-
-
-def card(**changes: object) -> CardFacts:
-    values: dict[str, object] = {
-        "index": 0,
-        "name": "NVIDIA L4",
-        "uuid": "GPU-1",
-        "vram_bytes": 23034 * MIB,
-        "used_bytes": 100 * MIB,
-        "compute_capability": "8.9",
-        "mig": False,
-        "ecc": True,
-        "ecc_errors": 0,
-        "gpu_share": 0.0,
-        "nvdec_share": 0.0,
-        "nvenc_share": 0.0,
-        "open_sessions": 0,
-        "processes": (),
-        **changes,
-    }
-    return CardFacts(**values)  # type: ignore[arg-type]
 
 
 def driver(*cards: CardFacts, version: object = "580.65.06", cuda: object = "13.0", error: str = "", code: int = 0):

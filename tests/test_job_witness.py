@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actors.cluster.witness import ANSWER_TIMEOUT_S, Evidence, Witness, missing, not_shared
-from dualface_ray.errors import RequestError
+from dualface_ray.errors import ActorError, RequestError
 from dualface_ray.media import plan_outputs
 from dualface_ray.report import VideoTask
 
@@ -88,4 +88,14 @@ def test_a_node_that_does_not_answer(tasks, tmp_path):
     assert "has not said" in str(witness.verdict("far"))
     assert witness.mute == {"far"}, "that says nothing about the folders: the node is left out, the job goes on"
     witness.close()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_node_that_cannot_be_asked(tasks, tmp_path):
+    def poll():
+        raise ActorError("cannot be asked what it sees (NodeDiedError)")
+
+    witness = Witness(tasks, "home", lambda _node, _evidence: poll)
+    assert witness.verdict("far") == "cannot be asked what it sees (NodeDiedError)"
+    assert witness.mute == {"far"}
     assert list((tmp_path / "out").iterdir()) == []

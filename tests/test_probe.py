@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from fake_nvidia import ROOT, fake_environment
+from made_up_cards import MIB, card
 
 from dualface_ray.cli.machine import ProbeRequest, chosen_cards
 from dualface_ray.errors import ProfileError, RequestError
@@ -48,7 +49,6 @@ from dualface_ray.hardware.probing import card_slug, engine_facts, session_facts
 from dualface_ray.hardware.sessions import exhausted, open_sessions
 
 TODAY = datetime.date(2026, 11, 23)
-MIB = 1 << 20
 
 
 # --- the child -----------------------------------------------------------------------------------------------------
@@ -230,27 +230,6 @@ def test_an_old_library_lacks_calls():
     facts = read(library)
     assert isinstance(facts.cards[0].open_sessions, Unknown)
     assert "nvmlDeviceGetEncoderStats" in facts.cards[0].open_sessions.why
-
-
-def card(name: str = "NVIDIA L4", index: int = 0, **changes: object) -> CardFacts:
-    values: dict[str, object] = {
-        "index": index,
-        "name": name,
-        "uuid": f"GPU-{index}abc",
-        "vram_bytes": 23034 * MIB,
-        "used_bytes": 100 * MIB,
-        "compute_capability": "8.9",
-        "mig": False,
-        "ecc": True,
-        "ecc_errors": 0,
-        "gpu_share": 0.0,
-        "nvdec_share": 0.0,
-        "nvenc_share": 0.0,
-        "open_sessions": 0,
-        "processes": (),
-        **changes,
-    }
-    return CardFacts(**values)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,12 @@ import ray
 import ray.exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from dualface_ray.errors import RequestError
+from dualface_ray.errors import ActorError, RequestError
 from dualface_ray.report import VideoTask
 
 ANSWER_TIMEOUT_S = 120.0
 """A node starts a process and answers in two or three seconds, unless it is very busy; one that misses a folder says so
 then, so this is only for nodes that do not answer at all."""
-_UNASKED = "cannot be asked what it sees"
 _MOST = 64
 """Folders asked for at most: with more, those left out lie beside these."""
 
@@ -41,7 +40,7 @@ class Evidence:
 
 
 Poll = Callable[[], "list[str] | None"]
-"""None while there is no answer yet; what the node misses, one sentence each."""
+"""None while there is no answer yet; what the node misses, one sentence each. Raises ActorError: it cannot be asked."""
 Ask = Callable[[str, Evidence], Poll]
 
 
@@ -79,7 +78,7 @@ def ask_node(node_id: str, evidence: Evidence) -> Poll:
         try:
             answer: list[str] = ray.get(reference, timeout=0)
         except ray.exceptions.RayError as error:
-            return [_UNASKED, type(error).__name__]
+            raise ActorError(f"cannot be asked what it sees ({type(error).__name__})") from error
         return answer
 
     return poll
@@ -119,11 +118,12 @@ class Witness:
             self._open[node_id] = (self._ask(node_id, self._laid_out()), self._clock() + ANSWER_TIMEOUT_S)
         if node_id in self._open:
             poll, deadline_s = self._open[node_id]
-            answer = poll()
-            if answer is None and self._clock() > deadline_s:
-                answer = [f"has not said within {ANSWER_TIMEOUT_S:g} s what it sees"]
-                self.mute.add(node_id)
-            elif answer is not None and answer[:1] == [_UNASKED]:
+            try:
+                answer = poll()
+                if answer is None and self._clock() > deadline_s:
+                    raise ActorError(f"has not said within {ANSWER_TIMEOUT_S:g} s what it sees")
+            except ActorError as error:
+                answer = [error.what]
                 self.mute.add(node_id)
             if answer is not None:
                 del self._open[node_id]

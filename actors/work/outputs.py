@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from actors.messages import SegmentJob
@@ -115,7 +114,6 @@ class OutputFiles(PictureFiles):
     def __init__(self, job: SegmentJob, info: StreamInfo, backend: Backend, settings: Settings, threads: int) -> None:
         segments = tuple(segment_path(video, job.epoch) for video in job.outputs.videos)
         super().__init__(job, info, backend, settings, threads, Place(segments, job.outputs.tracks))
-        self._named: list[Path] = []
 
     def assemble(self, tick: Callable[[], None]) -> list[AssembleReport]:
         """Join video and sound of every output and give the files their names, the tracks last.
@@ -139,16 +137,9 @@ class OutputFiles(PictureFiles):
             )
             if report.frames != self.frames:
                 raise OutputError(f"{self.frames} frames went in, {report.frames} came out", where=str(target))
-            self._named.append(target)
             reports.append(report)
         self.tracks_file.commit()
         return reports
-
-    def discard(self) -> None:
-        """As ``PictureFiles``; a file that had its name already goes, too: without a report it is nobody's."""
-        for path in self._named:
-            path.unlink(missing_ok=True)
-        super().discard()
 
     def close(self) -> None:
         """The report is written, or nothing is kept: the segments go."""
