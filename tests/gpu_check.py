@@ -1032,7 +1032,7 @@ def card_mib() -> float:
 
 
 def looped(path: Path, target: Path, times: int) -> Path:
-    """The packets of a clip without B-frames so many times in a row."""
+    """The packets of a clip so many times in a row."""
     import av
 
     if target.exists():
@@ -1042,7 +1042,7 @@ def looped(path: Path, target: Path, times: int) -> Path:
         copy = out.add_stream_from_template(stream) if hasattr(out, "add_stream_from_template") else None
         copy = copy or out.add_stream(template=stream)
         packets = [p for p in given.demux(stream) if p.size]
-        length = packets[-1].pts + packets[-1].duration - packets[0].pts
+        length = max(p.pts + p.duration for p in packets) - min(p.pts for p in packets)
         for turn in range(times):
             given.seek(0, stream=stream)
             for packet in given.demux(stream):
@@ -1052,6 +1052,18 @@ def looped(path: Path, target: Path, times: int) -> Path:
                     packet.stream = copy
                     out.mux(packet)
     return target
+
+
+def people(work: Path, frames: int) -> tuple[Path, int]:
+    """The clip that ``--clip`` names, else a pattern, repeated to about so many frames; and how many it has then."""
+    import av
+
+    given = os.environ.get("GPU_CHECK_CLIP", "")
+    path = Path(given) if given else clip(work, "hd-120.mp4", frames=120, width=1920, height=1080)
+    with av.open(str(path)) as container:
+        each = sum(1 for packet in container.demux(video=0) if packet.size)
+    times = max(1, round(frames / each))
+    return looped(path, work / f"people-{times}.mp4", times), each * times
 
 
 def links(path: Path, folder: Path, count: int) -> list[Path]:
@@ -1134,6 +1146,85 @@ def soak(work: Path) -> None:
     usual, least = statistics.median(rates), min(rates[1:])
     say(f"soak: {minutes:g} min, {usual:.0f} fps, first {first:.0f}, last {last:.0f}, least {least:.0f}")
     need(last > 0.85 * first, "the rate stays")
+
+
+def steady_rate(files: list[Path], out: Path, frames_each: int, **changes: Any) -> tuple[float, list[str]]:
+    """Frames a second between a fifth and four fifths of a job's frames, and the notes of its reports."""
+    from dualface_ray import run
+    from dualface_ray.report import read_report
+
+    whole, readings = frames_each * len(files), []
+    with run(files, fresh(out), backend="cuda", **{**SMALL, "encode.preset": "ultrafast", **changes}) as job:
+        while not (snapshot := job.wait(0.2)).final:
+            done = sum(video.frames_done for video in snapshot.videos)
+            if 0.2 * whole <= done <= 0.8 * whole:
+                readings.append((time.monotonic(), done))
+    failed = [video.error for video in snapshot.videos if video.state.value != "done"]
+    need(not failed, f"{len(failed)} videos failed: {failed[:1]}")
+    need(len(readings) > 4, f"only {len(readings)} readings in the middle of the job")
+    (began, first), (ended, last) = readings[0], readings[-1]
+    reports = [read_report(path) for path in out.glob("*.report.json")]
+    return (last - first) / (ended - began), sorted({n for one in reports if one for n in one.degradations})
+
+
+HALF = {"lane.profile": "h200", "lane.allow_unverified_profile": True, "lane.cores": 16, "lane.streams": 16}
+
+
+@step(500, extra=True)
+def second_card(work: Path) -> None:
+    """One lane on one card, two lanes on two, the same cores for each lane."""
+    import statistics
+
+    import cupy
+
+    need(cupy.cuda.runtime.getDeviceCount() >= 2, "two cards")
+    source, frames = people(work, 1800)
+    files, rates = links(source, work / "second", 96), {1: [], 2: []}
+    for turn in range(2):
+        for lanes in (1, 2):
+            some = files if lanes == 2 else files[:48]
+            rate, notes = steady_rate(some, work / "second-out", frames, **HALF, **{"lane.count": lanes})
+            rates[lanes].append(rate)
+            say(f"turn {turn}, {lanes} lanes: {rate:.0f} fps {'; '.join(notes)}")
+    ratio = statistics.mean(rates[2]) / statistics.mean(rates[1])
+    say(f"second_card: one {rates[1]}, two {rates[2]} fps: {ratio:.2f} times")
+    need(ratio > 1.6, "a second card adds most of itself")
+
+
+@step(500, extra=True)
+def one_long(work: Path) -> None:
+    """One long video on one card: cut into parts for its decoders, and in one piece."""
+    from dualface_ray import run
+    from dualface_ray.report import read_report
+
+    source, total = people(work, 21600)
+    took, frames = {}, {}
+    for name, least in (("cut", 60.0), ("whole", 5000.0)):
+        changes = {
+            **SMALL,
+            **HALF,
+            "lane.count": 1,
+            "encode.preset": "ultrafast",
+            "job.segment_min_s": least,
+            "job.segment_max_s": 5000,
+        }
+        out, first = fresh(work / f"long-{name}"), 0.0
+        started = time.monotonic()
+        with run([source], out, backend="cuda", **changes) as job:
+            while not (snapshot := job.wait(0.2)).final:
+                first = first or (time.monotonic() if snapshot.videos[0].frames_done else 0.0)
+        took[name] = time.monotonic() - first
+        video = snapshot.videos[0]
+        need(video.state.value == "done", f"{name}: {video.error}")
+        report = read_report(next(out.glob("*.report.json")))
+        frames[name] = video.frames_done
+        whole = time.monotonic() - started
+        say(
+            f"{name}: {took[name]:.1f} s from the first frame, {whole:.1f} s in all, {video.frames_done} frames", report
+        )
+    need(frames["cut"] == frames["whole"] == total, f"every frame: {frames}")
+    say(f"one_long: {took['cut']:.1f} s cut, {took['whole']:.1f} s whole: {took['cut'] / took['whole']:.2f}")
+    need(took["cut"] < 0.7 * took["whole"], "several decoders are used")
 
 
 def portraits() -> list[Any]:
@@ -1378,6 +1469,7 @@ def main() -> int:
     parser.add_argument("--scene-s", type=float, default=8.0, help="length of each clip of the step scenes")
     parser.add_argument("--seed", type=int, default=0, help="of the step scenes")
     parser.add_argument("--faces", default="", help="folder with astronaut.png and grace_hopper.jpg")
+    parser.add_argument("--clip", default="", help="video of two people for the steps second_card and one_long")
     parser.add_argument("--export-faces", default="", help="write that folder from the packages here, and end")
     parser.add_argument("--step", default="", help=argparse.SUPPRESS)
     parser.add_argument("--work", default="", help=argparse.SUPPRESS)
@@ -1386,6 +1478,8 @@ def main() -> int:
         return run_step(arguments.step, Path(arguments.work))
     if arguments.export_faces:
         return export_faces(Path(arguments.export_faces))
+    if arguments.clip:
+        os.environ["GPU_CHECK_CLIP"] = str(Path(arguments.clip).resolve())
     if arguments.faces:
         os.environ["DUALFACE_FACES"] = str(Path(arguments.faces).resolve())
     os.environ["GPU_CHECK_SOAK_MIN"] = str(arguments.soak_min)
