@@ -75,14 +75,8 @@ class EncodeService:
         if worker is not None:
             worker.inbox.put(message)
 
-    def cancel(self, key: StreamKey) -> None:
-        """Give a segment up; its end shows in the status."""
-        worker = self._workers.get(key)
-        if worker is not None:
-            worker.cancel()
-
     def forget(self, key: StreamKey) -> None:
-        """The segment's end has been noted."""
+        """The segment's end has been noted, or nobody wants it any more: then it is given up."""
         worker = self._workers.pop(key, None)
         if worker is not None:
             worker.cancel()

@@ -120,8 +120,10 @@ def test_a_cancelled_video_leaves_nothing(talk: Path, tmp_path: Path) -> None:
         lane.start(job)
         while not any(stream.frames_done > 3 for stream in lane.encoder.status().streams):
             time.sleep(0.01)
-        lane.encoder.cancel(job.key)
-        status = lane.wait(job)
+        worker = lane.encoder._workers[job.key]
+        lane.encoder.forget(job.key)
+        worker.thread.join(60)
+        status = worker.session.status()
     assert status.state is VideoState.FAILED
     assert isinstance(status.error, Cancelled)
     assert list((tmp_path / "out").iterdir()) == []

@@ -122,8 +122,10 @@ def test_a_cancelled_span_leaves_only_the_others(cut: Cut) -> None:
     cut.lane.start(job)
     while not any(s.key == job.key and s.frames_done > 3 for s in cut.lane.encoder.status().streams):
         assert not any(s.key == job.key and s.state.final for s in cut.lane.encoder.status().streams)
-    cut.lane.encoder.cancel(job.key)
-    assert isinstance(cut.lane.wait(job).error, Cancelled)
+    worker = cut.lane.encoder._workers[job.key]
+    cut.lane.encoder.forget(job.key)
+    worker.thread.join(60)
+    assert isinstance(worker.session.status().error, Cancelled)
     assert sorted(path.name for path in cut.space.folder.iterdir()) == before
 
 

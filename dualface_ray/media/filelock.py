@@ -51,10 +51,6 @@ class FileLock:
                     os.close(descriptor)
         return True
 
-    def share(self) -> None:
-        """Let other readers in; whoever wants it alone may slip in between."""
-        try_flock(self._descriptor, shared=True)
-
     def read(self) -> bytes:
         """The content of the held file."""
         return os.pread(self._descriptor, 4096, 0)
