@@ -224,6 +224,8 @@ def maps_with_faces(seed: int, batch: int = 3, rows: int = 24, columns: int = 40
             y, x = int(rng.integers(0, rows)), int(rng.integers(0, columns))
             one[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] += rng.uniform(0.1, 0.5)
             one[y, x] = rng.uniform(0.5, 1.0)
+            if x and rng.random() < 0.5:
+                one[y, x - 1] = one[y, x] - rng.uniform(0.001, 0.1)  # between two cells
     size = rng.uniform(0, 2.5, (batch, 2, rows, columns)).astype(np.float32)
     offset = rng.uniform(-0.5, 0.5, (batch, 2, rows, columns)).astype(np.float32)
     points = rng.uniform(0, 1, (batch, 10, rows, columns)).astype(np.float32)

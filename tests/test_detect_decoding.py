@@ -37,8 +37,8 @@ def test_what_was_drawn_is_decoded(drawn: list[tuple[float, ...]], seed: int) ->
     random = np.random.default_rng(seed)
     expected = []
     for row, column, score, height, width, d_row, d_column in drawn:
-        if heat[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].any():
-            continue  # a neighbour would hide it or be hidden
+        if heat[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3].any():
+            continue  # a neighbour would hide it, be hidden or have a say
         heat[row, column] = score
         size[:, row, column] = np.log(height / 4), np.log(width / 4)
         offset[:, row, column] = d_row, d_column
@@ -64,6 +64,39 @@ def test_only_the_top_of_a_hill_counts_and_the_threshold_is_exclusive() -> None:
     found = decode_outputs(heat, size, offset, marks, 0.5)
     assert list(found.scores) == [np.float32(0.9)]
     assert len(decode_outputs(heat, size, offset, marks, 0.95)) == 0
+
+
+def test_a_face_between_two_cells_does_not_jump_when_the_peak_does() -> None:
+    """Half precision decides which of two nearly equal cells is the peak; the box may not depend on that."""
+    heat, size, offset, marks = empty_maps()
+    size[:] = np.log(15.0)
+    marks[:] = 0.5
+    found = []
+    for left, right in ((0.890, 0.889), (0.889, 0.890)):
+        heat[10, 9:13] = 0.4, left, right, 0.4
+        (box,), (points,) = (one := decode_outputs(heat, size, offset, marks, 0.5)).boxes_px, one.landmarks_px
+        assert abs((box[0] + box[2]) / 2 - 11 * 4) < 0.05, "in the middle of both"
+        assert abs((box[1] + box[3]) / 2 - 10.5 * 4) < 1e-3
+        assert np.abs(points - [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]).max() < 1e-3
+        found.append(box)
+    assert np.abs(found[0] - found[1]).max() < 0.05
+
+
+def test_small_faces_beside_each_other_keep_their_places() -> None:
+    heat, size, offset, marks = empty_maps()
+    size[:] = np.log(3.0)
+    heat[10, 10], heat[10, 12] = 0.90, 0.89
+    found = decode_outputs(heat, size, offset, marks, 0.5)
+    assert [float(box[0] + box[2]) / 2 for box in found.boxes_px] == [10.5 * 4, 12.5 * 4]
+
+
+def test_what_has_no_say_may_hold_anything() -> None:
+    heat, size, offset, marks = empty_maps()
+    size[:] = np.log(15.0)
+    heat[10, 10], heat[10, 12], heat[12, 10] = 0.9, 0.1, np.nan
+    offset[:, 10, 12], marks[:, 12, 10] = np.inf, np.nan
+    (box,) = decode_outputs(heat, size, offset, marks, 0.5).boxes_px
+    assert ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) == (10.5 * 4, 10.5 * 4)
 
 
 def test_maps_gone_mad_stay_finite() -> None:

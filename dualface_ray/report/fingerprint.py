@@ -11,7 +11,7 @@ from typing import Any
 from dualface_ray.errors import InputMissingError
 from dualface_ray.settings import Settings
 
-RESULT_VERSION = 1
+RESULT_VERSION = 2
 """Raised whenever a newer version of this package makes a different result of the same input and settings."""
 
 _BLOCKS = 17
