@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,7 +18,7 @@ import pytest
 from dualface_ray.backends import LaneShape, StreamShape, choose_plan, load_backend, next_smaller
 from dualface_ray.backends.cpu.encode import CpuEncodeSession
 from dualface_ray.backends.cuda.arena import pack_token, unpack_token
-from dualface_ray.backends.cuda.gate import SessionGate, lacks_encoder
+from dualface_ray.backends.cuda.gate import SessionGate, gate_folder, lacks_encoder
 from dualface_ray.backends.cuda.hostenc import HostEncodeSession
 from dualface_ray.backends.cuda.nvenc import NvencSession, parameters
 from dualface_ray.backends.cuda.plan import MIB, add_up
@@ -161,6 +163,39 @@ def test_the_gate_counts_across_processes_and_forgets_the_dead(tmp_path: Path) -
     gate.enter("d").leave()
     first.leave()
     SessionGate(0, tmp_path).enter("unlimited").leave()
+
+
+@pytest.mark.parametrize("trouble", ["another's", "open", "link", "file", "unwritable", "no locks"])
+def test_a_folder_that_cannot_hold_the_locks_is_one_clear_error(tmp_path, monkeypatch, trouble: str) -> None:
+    folder = tmp_path / "gate"
+    if trouble == "file":
+        folder.touch()
+    elif trouble == "link":
+        (tmp_path / "elsewhere").mkdir()
+        folder.symlink_to(tmp_path / "elsewhere")
+    else:
+        folder.mkdir(mode=0o700)
+    if trouble == "open":
+        folder.chmod(0o777)
+    elif trouble == "another's":
+        monkeypatch.setattr("os.geteuid", lambda: folder.stat().st_uid + 1)
+    elif trouble == "unwritable":
+        (folder / "session-0.lock").mkdir()  # refused to root as well, which a mode would not be
+    elif trouble == "no locks":
+        monkeypatch.setattr("fcntl.flock", lambda *_given: (_ for _ in ()).throw(OSError(37, "No locks available")))
+    with pytest.raises(
+        DeviceError, match=r"gate: encoder sessions cannot be counted here: .*\. Remove it, or set TMPDIR"
+    ):
+        SessionGate(1, folder).enter("x")
+    SessionGate(0, folder).enter("unlimited").leave()
+
+
+def test_the_lock_folder_of_a_card_lies_right_below_the_temporary_one() -> None:
+    """In a sticky folder a name of ours is ours; below a folder of somebody else's it would be theirs to swap."""
+    first, second = gate_folder(b"1" * 16), gate_folder(b"2" * 16)
+    assert first != second
+    assert first.parent == second.parent == Path(tempfile.gettempdir())
+    assert str(os.getuid()) in first.name
 
 
 @pytest.mark.parametrize(
