@@ -52,6 +52,7 @@ class PictureFiles:
 
     The encoders work on a thread of their own while the next frames are composed: on two cores that is a quarter more
     pictures a second. Each of the few places in that pipe has a compositor, whose canvases live until its next call.
+    At a constant rate there is one compositor more: how often a picture is shown is known when the next one has come.
 
     Args:
         job: the unit.
@@ -75,7 +76,9 @@ class PictureFiles:
         self._settings = settings
         self._threads = threads
         places = 2 if backend.compose_frames > 1 else 3
-        self._compositors = [backend.open_compositor(settings) for _ in range(places)]
+        timing = settings.timing
+        compositors = places + (timing.mode == "cfr")
+        self._compositors = [backend.open_compositor(settings) for _ in range(compositors)]
         self._groups = 0
         self.tracks_file = AtomicFile(place.tracks)
         self.tracks_file.__enter__()
@@ -83,11 +86,10 @@ class PictureFiles:
         self._tracks = TracksWriter(
             self.tracks_file.part, header, first_frame=place.first_frame, origin_ticks=place.origin_ticks
         )
-        timing = settings.timing
         self._rate = Fraction(timing.rate) if timing.rate else info.average_rate
         self.clock = CfrClock(info.time_base, self._rate) if timing.mode == "cfr" else None
-        self._shown: list[Any] = []
-        """At a constant rate: copies of the latest canvases, until it is known how often they are shown."""
+        self._shown: Sequence[Any] = ()
+        """At a constant rate: the latest canvases, until it is known how often they are shown."""
         self._pictures = 0
         self._queued = 0
         self._pipe = Pipe(f"encode-{job.stream_id}", places)  # last: its thread would outlive a failure above
@@ -137,7 +139,7 @@ class PictureFiles:
                 work.append((canvases, [plan.pts_ticks]))
             else:
                 work.append((self._shown, self._stamps(self.clock.push(plan.pts_ticks))))
-                self._shown = [canvas.copy() for canvas in canvases]
+                self._shown = canvases
             self._tracks.add(frame.tracked, plan)
             self.pts_ticks.append(plan.pts_ticks)
         self._pipe.put(partial(self._encode, work, done))
@@ -148,7 +150,7 @@ class PictureFiles:
         if self.clock is not None and self.pts_ticks:
             step = frame_ticks(self._info.time_base, self._info.average_rate)
             self._encode([(self._shown, self._stamps(self.clock.finish(self.pts_ticks[-1] + step)))], _nothing)
-            self._shown = []
+            self._shown = ()
         for segment in self.segments:
             segment.write(segment.encoder.finish())
             segment.encoder.close()
