@@ -250,6 +250,7 @@ def letterbox(work: Path) -> None:
     import numpy as np
 
     from dualface_ray.backends.cpu.letterbox import letterboxed_rgb
+    from dualface_ray.backends.cuda.kernels import letterbox_grid
     from dualface_ray.backends.cuda.launch import Staging, kernel, new_stream
     from dualface_ray.backends.cuda.records import letterbox_items, letterbox_of
 
@@ -267,7 +268,7 @@ def letterbox(work: Path) -> None:
         with stream:
             items = staging.upload(records, stream)
             arguments = (np.uint64(items.data.ptr), np.uint64(out.data.ptr), np.int32(640), np.int32(384))
-            kernel(name)((-(-640 * 384 // 256), 1, len(pairs)), (256,), arguments)
+            kernel(name)(letterbox_grid(640, 384, len(pairs)), (256,), arguments)
             stream.synchronize()
         results[name] = cupy.asnumpy(out).astype(np.float32)
     need(np.array_equal(results["letterbox_float"], results["letterbox_half"]), "half equals float on whole levels")
@@ -859,16 +860,17 @@ def nvenc(work: Path) -> None:
     import cupy
 
     from dualface_ray.backends.cuda.encode import has_nvenc
-    from dualface_ray.backends.cuda.gate import SessionGate
+    from dualface_ray.backends.cuda.gate import SessionGate, gate_folder
     from dualface_ray.backends.cuda.launch import new_stream
     from dualface_ray.backends.cuda.nvenc import NvencSession
-    from dualface_ray.backends.cuda.vendor import context_handle, video_codec
+    from dualface_ray.backends.cuda.vendor import context_handle, device, video_codec
     from dualface_ray.errors import EncodeError
     from dualface_ray.media import EncodeSpec
 
     spec = EncodeSpec(640, 360, Fraction(1, 30), Fraction(30))
     try:
-        session = NvencSession(spec, SessionGate(0), video_codec(), new_stream(), context_handle())
+        gate = SessionGate(0, gate_folder(device().uuid))
+        session = NvencSession(spec, gate, video_codec(), new_stream(), context_handle())
     except EncodeError as error:
         say("refused:", error)
         need(not has_nvenc("h264"), "the name table says so too")
@@ -1179,10 +1181,10 @@ def second_card(work: Path) -> None:
 
     need(cupy.cuda.runtime.getDeviceCount() >= 2, "two cards")
     source, frames = people(work, 1800)
-    files, rates = links(source, work / "second", 96), {1: [], 2: []}
+    files, rates = links(source, work / "second", 64), {1: [], 2: []}
     for turn in range(2):
         for lanes in (1, 2):
-            some = files if lanes == 2 else files[:48]
+            some = files if lanes == 2 else files[:32]
             rate, notes = steady_rate(some, work / "second-out", frames, **HALF, **{"lane.count": lanes})
             rates[lanes].append(rate)
             say(f"turn {turn}, {lanes} lanes: {rate:.0f} fps {'; '.join(notes)}")

@@ -12,7 +12,15 @@ import cv2
 import numpy as np
 import pytest
 
-from dualface_ray.backends.cuda.kernels import COMPILE_OPTIONS, COMPOSE_SPAN, COMPOSE_TILE, FACE_FLOATS, KERNELS, source
+from dualface_ray.backends.cuda.kernels import (
+    COMPILE_OPTIONS,
+    COMPOSE_SPAN,
+    COMPOSE_TILE,
+    FACE_FLOATS,
+    KERNELS,
+    letterbox_grid,
+    source,
+)
 from dualface_ray.detect import Letterbox, decode_outputs, suppress, yuv_to_rgb_matrix
 from dualface_ray.frames import SIGNATURE_BYTES, Colour, PixelLayout, StreamInfo
 from dualface_ray.frames.signature import reference_signature
@@ -144,17 +152,8 @@ def test_letterbox_equals_its_reference(info: StreamInfo) -> None:
     box = Letterbox.fit(info, 160, 96)
     out = np.full((1, 3, box.input_height_px, box.input_width_px), -1, np.float32)
     items = letterbox_items([slot], [info], [box])
-    pixels = box.input_height_px * box.input_width_px
-    cuda_shim.run(
-        "letterbox",
-        "letterbox_float",
-        (-(-pixels // 128), 1, 1),
-        128,
-        items,
-        out,
-        box.input_width_px,
-        box.input_height_px,
-    )
+    size = box.input_width_px, box.input_height_px
+    cuda_shim.run("letterbox", "letterbox_float", letterbox_grid(*size, 1), 128, items, out, *size)
     expected = letterbox_reference(slot, info, box)
     assert np.abs(out[0] - expected).max() <= 0.51  # rounding to whole levels, and float32 on the way
 
@@ -166,12 +165,14 @@ def test_letterbox_of_a_mixed_batch_is_that_of_each_alone_and_half_is_exact() ->
     items = letterbox_items(slots, infos, boxes)
     whole = np.zeros((3, 3, 96, 160), np.float32)
     half = np.zeros((3, 3, 96, 160), np.float16)
-    cuda_shim.run("letterbox", "letterbox_float", (120, 1, 3), 128, items, whole, 160, 96)
-    cuda_shim.run("letterbox", "letterbox_half", (120, 1, 3), 128, items, half, 160, 96)
+    cuda_shim.run("letterbox", "letterbox_float", letterbox_grid(160, 96, 3), 128, items, whole, 160, 96)
+    cuda_shim.run("letterbox", "letterbox_half", letterbox_grid(160, 96, 3), 128, items, half, 160, 96)
     assert np.array_equal(whole, half.astype(np.float32))  # whole levels to 255 are exact in half precision
     for row in range(3):
         alone = np.zeros((1, 3, 96, 160), np.float32)
-        cuda_shim.run("letterbox", "letterbox_float", (120, 1, 1), 128, items[row : row + 1].copy(), alone, 160, 96)
+        cuda_shim.run(
+            "letterbox", "letterbox_float", letterbox_grid(160, 96, 1), 128, items[row : row + 1].copy(), alone, 160, 96
+        )
         assert np.array_equal(alone[0], whole[row])
 
 
@@ -186,7 +187,14 @@ def test_letterbox_is_near_the_cpu_lane() -> None:
     letterboxed_rgb(slot, info, box, expected)
     out = np.zeros((1, 3, 384, 640), np.float32)
     cuda_shim.run(
-        "letterbox", "letterbox_float", (1920, 1, 1), 128, letterbox_items([slot], [info], [box]), out, 640, 384
+        "letterbox",
+        "letterbox_float",
+        letterbox_grid(640, 384, 1),
+        128,
+        letterbox_items([slot], [info], [box]),
+        out,
+        640,
+        384,
     )
     error = np.abs(out[0] - expected)
     assert error.mean() < 1.5
@@ -201,7 +209,14 @@ def test_shrinking_leaves_no_alias() -> None:
     box = Letterbox.fit(info, 160, 96)
     out = np.zeros((1, 3, 96, 160), np.float32)
     cuda_shim.run(
-        "letterbox", "letterbox_float", (120, 1, 1), 128, letterbox_items([slot], [info], [box]), out, 160, 96
+        "letterbox",
+        "letterbox_float",
+        letterbox_grid(160, 96, 1),
+        128,
+        letterbox_items([slot], [info], [box]),
+        out,
+        160,
+        96,
     )
     assert np.ptp(out) <= 2
 

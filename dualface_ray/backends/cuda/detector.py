@@ -20,7 +20,7 @@ import numpy as np
 from dualface_ray.backends.cuda.arena import address_of
 from dualface_ray.backends.cuda.facts import BatchFacts, KnownStreams, Records
 from dualface_ray.backends.cuda.int8 import checked_path
-from dualface_ray.backends.cuda.kernels import FACE_FLOATS
+from dualface_ray.backends.cuda.kernels import FACE_FLOATS, letterbox_grid
 from dualface_ray.backends.cuda.launch import Staging, kernel, new_stream
 from dualface_ray.backends.cuda.vendor import COPY_DEVICE_TO_HOST, cupy, device, enter_device, translated
 from dualface_ray.detect import APPEARANCE_TUNING, PATCH_CELLS, STRIDE_PX, FramePixels
@@ -218,7 +218,7 @@ class CudaDetector:
                 into = network.engine.input
                 name = "letterbox_half" if into.dtype == np.float16 else "letterbox_float"
                 arguments = (np.uint64(items.data.ptr), np.uint64(into.data.ptr), np.int32(width), np.int32(height))
-                kernel(name)((-(-width * height // _THREADS), 1, count), (_THREADS,), arguments)
+                kernel(name)(letterbox_grid(width, height, count), (_THREADS,), arguments)
                 maps = network.engine.run(count)
                 kernel("centerface")(
                     (count,),

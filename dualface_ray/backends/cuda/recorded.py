@@ -16,7 +16,7 @@ import numpy as np
 
 from dualface_ray.backends.cuda.detector import Network
 from dualface_ray.backends.cuda.facts import Records
-from dualface_ray.backends.cuda.kernels import FACE_FLOATS, LETTERBOX_ITEM
+from dualface_ray.backends.cuda.kernels import FACE_FLOATS, LETTERBOX_ITEM, letterbox_grid
 from dualface_ray.backends.cuda.launch import kernel, new_stream
 from dualface_ray.backends.cuda.vendor import (
     COPY_DEVICE_TO_HOST,
@@ -139,7 +139,7 @@ class RecordedPass:
             runtime.memcpyAsync(self._items.data.ptr, self._items_host.ptr, size, COPY_HOST_TO_DEVICE, handle)
             name = "letterbox_half" if into.dtype == np.float16 else "letterbox_float"
             arguments = (np.uint64(self._items.data.ptr), np.uint64(into.data.ptr), np.int32(width), np.int32(height))
-            kernel(name)((-(-width * height // _THREADS), 1, batch), (_THREADS,), arguments)
+            kernel(name)(letterbox_grid(width, height, batch), (_THREADS,), arguments)
         if first:
             engine.run(batch)
         else:

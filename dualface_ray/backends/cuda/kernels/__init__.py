@@ -131,6 +131,9 @@ COMPOSE_JOB = np.dtype(
 )
 """``ComposeJob`` of ``compose.cu``."""
 
+LETTERBOX_BLOCK = (32, 8)
+"""Pixels of a block of ``letterbox_float`` and ``letterbox_half``, across and down; ``ACROSS``, ``DOWN`` of
+``letterbox.cu``."""
 COMPOSE_TILE = 32
 """Luma samples of a block of ``compose`` in each direction; ``TILE`` of ``compose.cu``."""
 COMPOSE_SPAN = 128
@@ -142,6 +145,12 @@ FACE_FLOATS = 15
 """Numbers per face: box, score, five landmarks."""
 
 COMPILE_OPTIONS = ("-std=c++17", "--fmad=true")
+
+
+def letterbox_grid(width_px: int, height_px: int, batch: int) -> tuple[int, int, int]:
+    """Blocks that fill an input of this size for so many pictures."""
+    across, down = LETTERBOX_BLOCK
+    return -(-width_px // across), -(-height_px // down), batch
 
 
 @cache

@@ -2,11 +2,15 @@
 //
 // One thread makes one pixel of the input. Luma is the mean over the pixel's footprint in the source where the picture
 // shrinks, linear interpolation where it grows, each axis by itself; chroma likewise over twice that footprint, because
-// the source holds half as many samples and the network does not look at fine colour. Where no footprint is wider than
-// FEW samples (a 1080p picture has 3 or 4 to a pixel), weights are made once and rows unrolled; the sums are the same.
-// Grid: (pixels / block, 1, batch).
+// the source holds half as many samples and the network does not look at fine colour.
+//
+// A block makes ACROSS x DOWN pixels and first writes down the taps of its columns and rows: divisions and limits, made
+// by every thread anew, took longer than the sums. Where a footprint is wider than FEW samples (a 1080p picture has 3 or
+// 4 to a pixel), the weights are made on the way. Grid: (blocks across, blocks down, batch).
 
 #define FEW 4
+#define ACROSS 32
+#define DOWN 8
 
 struct LetterboxItem {
   u64 slot;             // address of the first luma sample
@@ -26,10 +30,36 @@ __device__ __forceinline__ Taps letterbox_taps(int index, int content, int size,
   return half * 2.0f > 1.0f ? area_taps(centre, half, size) : linear_taps(centre, size);
 }
 
+struct Footprint {
+  Taps taps;
+  float few[FEW];  // weights
+};
+
+// Of a block's pixels on one axis of the stored picture.
+template <int pixels>
+struct AxisTaps {
+  Footprint luma[pixels], chroma[pixels];
+};
+
+// Those of pixels first..last - 1 along an axis, counted from the far end where the picture is turned that way.
+template <int pixels>
+__device__ __forceinline__ void fill_taps(AxisTaps<pixels> *axis, int first, int last, int from_end, int content,
+                                          int size) {
+  int chroma_size = (size + 1) / 2;
+  for (int i = threadIdx.x; i < 2 * pixels; i += blockDim.x) {
+    int number = i % pixels, index = first + number;
+    if (index >= last) continue;
+    if (from_end) index = content - 1 - index;
+    Footprint *to = i < pixels ? axis->luma + number : axis->chroma + number;
+    to->taps = i < pixels ? letterbox_taps(index, content, size, 1.0f) : letterbox_taps(index, content, chroma_size, 2.0f);
+    for (int k = 0; k < FEW; ++k) to->few[k] = k < to->taps.count ? tap_weight(to->taps, k) : 0.0f;
+  }
+}
+
 struct Narrow {
   const u8 *samples;
-  __device__ __forceinline__ float one(long long index) const { return (float)samples[index]; }
-  __device__ __forceinline__ void both(long long index, float *u, float *v) const {  // u lies at an even address
+  __device__ __forceinline__ float one(int index) const { return (float)samples[index]; }
+  __device__ __forceinline__ void both(int index, float *u, float *v) const {  // u lies at an even address
     u32 pair = *(const u16 *)(samples + index);
     *u = (float)(pair & 0xffu), *v = (float)(pair >> 8);
   }
@@ -37,137 +67,134 @@ struct Narrow {
 
 struct Wide {
   const u16 *samples;
-  __device__ __forceinline__ float one(long long index) const { return (float)samples[index] * (1.0f / 256.0f); }
-  __device__ __forceinline__ void both(long long index, float *u, float *v) const {
+  __device__ __forceinline__ float one(int index) const { return (float)samples[index] * (1.0f / 256.0f); }
+  __device__ __forceinline__ void both(int index, float *u, float *v) const {
     u32 pair = *(const u32 *)(samples + index);
     *u = (float)(pair & 0xffffu) * (1.0f / 256.0f), *v = (float)(pair >> 16) * (1.0f / 256.0f);
   }
 };
 
-struct FewWeights {
-  float of[FEW];
-};
-
-__device__ __forceinline__ FewWeights few_weights(const Taps &taps) {
-  FewWeights weights;
-#pragma unroll
-  for (int k = 0; k < FEW; ++k) weights.of[k] = k < taps.count ? tap_weight(taps, k) : 0.0f;
-  return weights;
-}
-
+// Indices stay within 31 bits: the largest slot, 16384 x 16384, has 1.5 x 2^28 samples.
 template <typename Plane>
-__device__ __forceinline__ float luma_of(const Plane &plane, const Taps &across, const Taps &down, long long pitch) {
+__device__ __forceinline__ float luma_of(const Plane &plane, const Footprint &across, const Footprint &down,
+                                         int pitch) {
   float light = 0.0f;
-  long long base = down.first * pitch + across.first;
-  if (across.count <= FEW && down.count <= FEW) {
-    FewWeights columns = few_weights(across), rows = few_weights(down);
+  int columns = across.taps.count, rows = down.taps.count;
+  int base = down.taps.first * pitch + across.taps.first;
+  if (columns <= FEW && rows <= FEW) {
 #pragma unroll
     for (int row = 0; row < FEW; ++row) {
-      if (row >= down.count) break;
+      if (row >= rows) break;
       float sum = 0.0f;
 #pragma unroll
       for (int column = 0; column < FEW; ++column)
-        if (column < across.count) sum += columns.of[column] * plane.one(base + row * pitch + column);
-      light += rows.of[row] * sum;
+        if (column < columns) sum += across.few[column] * plane.one(base + column);
+      light += down.few[row] * sum;
+      base += pitch;
     }
     return light;
   }
-  for (int row = 0; row < down.count; ++row, base += pitch) {
+  for (int row = 0; row < rows; ++row, base += pitch) {
     float sum = 0.0f;
-    for (int column = 0; column < across.count; ++column) sum += tap_weight(across, column) * plane.one(base + column);
-    light += tap_weight(down, row) * sum;
+    for (int column = 0; column < columns; ++column) sum += tap_weight(across.taps, column) * plane.one(base + column);
+    light += tap_weight(down.taps, row) * sum;
   }
   return light;
 }
 
 template <typename Plane>
-__device__ __forceinline__ void chroma_of(const Plane &plane, const Taps &across, const Taps &down, long long pitch,
+__device__ __forceinline__ void chroma_of(const Plane &plane, const Footprint &across, const Footprint &down, int pitch,
                                           int above, float *blue, float *red) {
-  *blue = *red = 0.0f;
-  float u, v;
-  long long base = ((long long)above + down.first) * pitch + 2 * across.first;
-  if (across.count <= FEW && down.count <= FEW) {
-    FewWeights columns = few_weights(across), rows = few_weights(down);
+  float all_u = 0.0f, all_v = 0.0f, u, v;
+  int columns = across.taps.count, rows = down.taps.count;
+  int base = (above + down.taps.first) * pitch + 2 * across.taps.first;
+  if (columns <= FEW && rows <= FEW) {
 #pragma unroll
     for (int row = 0; row < FEW; ++row) {
-      if (row >= down.count) break;
+      if (row >= rows) break;
       float sum_u = 0.0f, sum_v = 0.0f;
 #pragma unroll
       for (int column = 0; column < FEW; ++column) {
-        if (column >= across.count) continue;
-        plane.both(base + row * pitch + 2 * column, &u, &v);
-        sum_u += columns.of[column] * u;
-        sum_v += columns.of[column] * v;
+        if (column >= columns) continue;
+        plane.both(base + 2 * column, &u, &v);
+        sum_u += across.few[column] * u;
+        sum_v += across.few[column] * v;
       }
-      *blue += rows.of[row] * sum_u;
-      *red += rows.of[row] * sum_v;
+      all_u += down.few[row] * sum_u;
+      all_v += down.few[row] * sum_v;
+      base += pitch;
     }
-    return;
-  }
-  for (int row = 0; row < down.count; ++row, base += pitch) {
-    float sum_u = 0.0f, sum_v = 0.0f;
-    for (int column = 0; column < across.count; ++column) {
-      plane.both(base + 2 * column, &u, &v);
-      sum_u += tap_weight(across, column) * u;
-      sum_v += tap_weight(across, column) * v;
+  } else {
+    for (int row = 0; row < rows; ++row, base += pitch) {
+      float sum_u = 0.0f, sum_v = 0.0f;
+      for (int column = 0; column < columns; ++column) {
+        plane.both(base + 2 * column, &u, &v);
+        sum_u += tap_weight(across.taps, column) * u;
+        sum_v += tap_weight(across.taps, column) * v;
+      }
+      all_u += tap_weight(down.taps, row) * sum_u;
+      all_v += tap_weight(down.taps, row) * sum_v;
     }
-    *blue += tap_weight(down, row) * sum_u;
-    *red += tap_weight(down, row) * sum_v;
   }
+  *blue = all_u, *red = all_v;
 }
 
-__device__ __forceinline__ void letterbox_pixel(const LetterboxItem &item, int x, int y, float *rgb) {
-  int turned = item.rotation == 90 || item.rotation == 270;
-  int shown_width = turned ? item.content_height : item.content_width;
-  int shown_height = turned ? item.content_width : item.content_height;
-  rgb[0] = rgb[1] = rgb[2] = 0.0f;
-  if (x >= shown_width || y >= shown_height) return;
-  int stored_x = x, stored_y = y;
-  if (item.rotation == 90) {
-    stored_x = y;
-    stored_y = item.content_height - 1 - x;
-  } else if (item.rotation == 180) {
-    stored_x = item.content_width - 1 - x;
-    stored_y = item.content_height - 1 - y;
-  } else if (item.rotation == 270) {
-    stored_x = item.content_width - 1 - y;
-    stored_y = x;
-  }
-  int chroma_width = (item.width + 1) / 2, chroma_height = (item.height + 1) / 2;
-  Taps across = letterbox_taps(stored_x, item.content_width, item.width, 1.0f);
-  Taps down = letterbox_taps(stored_y, item.content_height, item.height, 1.0f);
-  Taps chroma_across = letterbox_taps(stored_x, item.content_width, chroma_width, 2.0f);
-  Taps chroma_down = letterbox_taps(stored_y, item.content_height, chroma_height, 2.0f);
-  float light, blue, red;
-  if (item.wide) {
-    Wide plane = {(const u16 *)item.slot};
-    light = luma_of(plane, across, down, item.pitch);
-    chroma_of(plane, chroma_across, chroma_down, item.pitch, item.slot_rows, &blue, &red);
-  } else {
-    Narrow plane = {(const u8 *)item.slot};
-    light = luma_of(plane, across, down, item.pitch);
-    chroma_of(plane, chroma_across, chroma_down, item.pitch, item.slot_rows, &blue, &red);
-  }
+template <typename Plane>
+__device__ __forceinline__ void rgb_of(const Plane &plane, const LetterboxItem &item, const Footprint &luma_across,
+                                       const Footprint &luma_down, const Footprint &chroma_across,
+                                       const Footprint &chroma_down, float *rgb) {
+  float light = luma_of(plane, luma_across, luma_down, item.pitch), blue, red;
+  chroma_of(plane, chroma_across, chroma_down, item.pitch, item.slot_rows, &blue, &red);
   for (int channel = 0; channel < 3; ++channel) {
     const float *m = item.matrix + 4 * channel;
     rgb[channel] = clamp_float(rintf(m[0] * light + m[1] * blue + m[2] * red + m[3]), 0.0f, 255.0f);
   }
 }
 
+// Calls put(x, y, rgb) for each pixel of this block.
+template <typename Put>
+__device__ __forceinline__ void letterbox_block(const LetterboxItem &item, int width, int height, Put put) {
+  __shared__ AxisTaps<ACROSS> columns;  // of the shown picture; they lie along the stored one's rows where it is turned
+  __shared__ AxisTaps<DOWN> rows;
+  int turned = item.rotation == 90 || item.rotation == 270;
+  int shown_width = turned ? item.content_height : item.content_width;
+  int shown_height = turned ? item.content_width : item.content_height;
+  int x0 = blockIdx.x * ACROSS, y0 = blockIdx.y * DOWN;
+  fill_taps(&columns, x0, shown_width, item.rotation == 90 || item.rotation == 180, shown_width,
+            turned ? item.height : item.width);
+  fill_taps(&rows, y0, shown_height, item.rotation == 180 || item.rotation == 270, shown_height,
+            turned ? item.width : item.height);
+  __syncthreads();
+  for (int i = threadIdx.x; i < ACROSS * DOWN; i += blockDim.x) {
+    int column = i % ACROSS, row = i / ACROSS, x = x0 + column, y = y0 + row;
+    if (x >= width || y >= height) continue;
+    float rgb[3] = {0.0f, 0.0f, 0.0f};
+    if (x < shown_width && y < shown_height) {
+      const Footprint &luma_x = columns.luma[column], &luma_y = rows.luma[row];
+      const Footprint &chroma_x = columns.chroma[column], &chroma_y = rows.chroma[row];
+      Narrow narrow = {(const u8 *)item.slot};
+      Wide wide = {(const u16 *)item.slot};
+      if (item.wide && turned) rgb_of(wide, item, luma_y, luma_x, chroma_y, chroma_x, rgb);
+      else if (item.wide) rgb_of(wide, item, luma_x, luma_y, chroma_x, chroma_y, rgb);
+      else if (turned) rgb_of(narrow, item, luma_y, luma_x, chroma_y, chroma_x, rgb);
+      else rgb_of(narrow, item, luma_x, luma_y, chroma_x, chroma_y, rgb);
+    }
+    put(x, y, rgb);
+  }
+}
+
 extern "C" __global__ void letterbox_float(const LetterboxItem *items, float *out, int width, int height) {
-  int pixel = blockIdx.x * blockDim.x + threadIdx.x;
-  if (pixel >= width * height) return;
-  float rgb[3];
-  letterbox_pixel(items[blockIdx.z], pixel % width, pixel / width, rgb);
-  float *base = out + (long long)blockIdx.z * 3 * width * height + pixel;
-  for (int channel = 0; channel < 3; ++channel) base[(long long)channel * width * height] = rgb[channel];
+  long long plane = (long long)width * height;
+  float *base = out + blockIdx.z * 3 * plane;
+  letterbox_block(items[blockIdx.z], width, height, [&](int x, int y, const float *rgb) {
+    for (int channel = 0; channel < 3; ++channel) base[channel * plane + y * width + x] = rgb[channel];
+  });
 }
 
 extern "C" __global__ void letterbox_half(const LetterboxItem *items, u16 *out, int width, int height) {
-  int pixel = blockIdx.x * blockDim.x + threadIdx.x;
-  if (pixel >= width * height) return;
-  float rgb[3];
-  letterbox_pixel(items[blockIdx.z], pixel % width, pixel / width, rgb);
-  u16 *base = out + (long long)blockIdx.z * 3 * width * height + pixel;
-  for (int channel = 0; channel < 3; ++channel) base[(long long)channel * width * height] = to_half(rgb[channel]);
+  long long plane = (long long)width * height;
+  u16 *base = out + blockIdx.z * 3 * plane;
+  letterbox_block(items[blockIdx.z], width, height, [&](int x, int y, const float *rgb) {
+    for (int channel = 0; channel < 3; ++channel) base[channel * plane + y * width + x] = to_half(rgb[channel]);
+  });
 }
