@@ -26,7 +26,15 @@ from actors.messages import SegmentJob, StreamStatus
 from actors.metrics import Exporter, JobMetrics
 from actors.recovery import AttemptBook, blames_the_lane
 from dualface_ray.errors import ActorError, Cancelled, DualfaceError, RequestError
-from dualface_ray.media import remove_half_named, remove_leftovers, remove_partials, remove_workspace, shown_address
+from dualface_ray.media import (
+    folder_gone,
+    lock_missing,
+    remove_half_named,
+    remove_leftovers,
+    remove_partials,
+    remove_workspace,
+    shown_address,
+)
 from dualface_ray.report import JobSnapshot, VideoState, VideoTask
 from dualface_ray.settings import Settings
 
@@ -46,6 +54,8 @@ class JobRunner:
         self._board = Board(tasks, settings)
         self._todo = self._board.unfinished
         ours = {self._board.task(name).outputs.folder for name in self._todo}
+        self._locked = {folder for folder in ours if not lock_missing(folder)}
+        """Where the driver's lock file lies as long as nobody deletes the folder; remote ones have none."""
         self._skipped = [t for t in tasks if t.state is VideoState.SKIPPED and t.outputs.folder in ours]
         """Done before, in folders that this job holds: nobody else works on them now."""
         self._overwrite = settings.job.overwrite
@@ -168,6 +178,7 @@ class JobRunner:
                 lane.prefetch(job)
 
     def _hand_out(self, lane: Lane, unit: Unit, now_s: float) -> None:
+        self._require_folder(unit.video)
         earlier = self._manifest.attempts(unit.unit_id)
         worn_out = self._attempts.worn_out(unit.unit_id, self._board.task(unit.video).shown, earlier)
         if worn_out is not None:
@@ -180,6 +191,19 @@ class JobRunner:
         self._note(unit, VideoState.RUNNING, lane)
         self._metrics.began(lane.plan.lane_id)
         lane.assign(self._segment(unit, epoch))
+
+    def _require_folder(self, name: str) -> None:
+        """A job whose output folder is deleted ends, and nothing, not even a report, makes the folder anew.
+
+        Raises:
+            OutputError: it is gone.
+        """
+        if self._is_gone(name):
+            raise folder_gone(self._board.task(name).outputs.folder)
+
+    def _is_gone(self, name: str) -> bool:
+        folder = self._board.task(name).outputs.folder
+        return folder in self._locked and lock_missing(folder)
 
     def _segment(self, unit: Unit, epoch: int) -> SegmentJob:
         task = self._board.task(unit.video)
@@ -272,6 +296,7 @@ class JobRunner:
             self._board.waits(unit.video, frames)
 
     def _give_up(self, name: str, error: DualfaceError, *, keep: bool = False) -> None:
+        self._require_folder(name)
         attempts = max((self._attempts.attempts(unit_id) for unit_id in self._units.open(name)), default=1)
         self._drop(self._units.give_up(name))
         self._board.failed(name, error, attempts)
@@ -294,7 +319,7 @@ class JobRunner:
         for name in self._board.unfinished:
             if state is VideoState.FAILED:
                 self._keep.add(name)
-            if state is VideoState.CANCELLED or isinstance(error, RequestError):
+            if state is VideoState.CANCELLED or isinstance(error, RequestError) or self._is_gone(name):
                 self._board.stopped(name, state, error)
             else:
                 self._board.failed(name, error, self._board.progress(name).attempts)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,9 +15,9 @@ from types import TracebackType
 from typing import Any
 
 from dualface_ray.backends.storage import RemoteLock, scratch_root
-from dualface_ray.errors import ActorError, ClusterError, OutputBusyError, RequestError
+from dualface_ray.errors import ActorError, ClusterError, OutputBusyError, OutputError, RequestError
 from dualface_ray.hardware import cores
-from dualface_ray.media import OutputLock, remove_partials
+from dualface_ray.media import OutputLock, folder_gone, remove_partials, remove_workspace
 from dualface_ray.report import JobSnapshot, VideoState, VideoTask, write_failure
 from dualface_ray.request import Inputs, prepare, refused, settle
 from dualface_ray.settings import Settings, resolve
@@ -61,33 +63,44 @@ def run(
 
 
 class Job:
-    """A running job; it ends with its process. Usable as a context manager: leaving it cancels what still runs."""
+    """A running job; it ends with its process. Usable as a context manager: leaving it cancels what still runs.
+
+    Where every video is done already, or cannot even be opened, it has ended at once and Ray is not started.
+    """
 
     def __init__(self, tasks: Sequence[VideoTask], settings: Settings, address: str | None = None) -> None:
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        from actors.job import JobActor
-
         self.tasks = tuple(tasks)
         self.settings = settings
         self._last: JobSnapshot | None = None
         self._closed = self._abandoned = False
         self._job_id = secrets.token_hex(4)
+        self._actor: Any = None
         self._lock = _lock_of(self.tasks, settings)
         self._lock.take()
         try:
             self.tasks = settle(self.tasks, settings)
             for task, error in refused(self.tasks, settings):
                 write_failure(task, error, settings)
-            connect(settings, address)
-            here = ray.get_runtime_context().get_node_id()
-            place = NodeAffinitySchedulingStrategy(here, soft=False)  # its manifest lies on the driver's disk
-            job = ray.remote(JobActor).options(num_cpus=0, max_restarts=0, scheduling_strategy=place)
-            self._actor = job.remote(self.tasks, _with_scratch(settings), self._job_id)
+            if all(task.state.final for task in self.tasks):
+                self._last = JobSnapshot(tuple(task.initial_progress() for task in self.tasks), final=True)
+                self._lock.release()
+            else:
+                self._start(address)
         except BaseException:
             self._lock.release()
             raise
+
+    def _start(self, address: str | None) -> None:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        from actors.job import JobActor
+
+        connect(self.settings, address)
+        here = ray.get_runtime_context().get_node_id()
+        place = NodeAffinitySchedulingStrategy(here, soft=False)  # its manifest lies on the driver's disk
+        job = ray.remote(JobActor).options(num_cpus=0, max_restarts=0, scheduling_strategy=place)
+        self._actor = job.remote(self.tasks, _with_scratch(self.settings), self._job_id)
 
     def snapshot(self) -> JobSnapshot:
         """The job as it stands now.
@@ -95,14 +108,16 @@ class Job:
         Raises:
             ActorError: the job's own process died.
             OutputBusyError: another job has taken the output folder over, as it may when this machine was cut off.
+            OutputError: the output folder was deleted.
         """
+        if self._last is not None and (self._last.final or self._closed):
+            return self._last
         import ray
         import ray.exceptions
 
         from actors.lane import remove_groups
 
-        if self._last is not None and (self._last.final or self._closed):
-            return self._last
+        self._require_folder()
         if self._lock.lost:
             self._abandon()
             raise OutputBusyError(self._lock.lost, remedy="Run the same command again when that job has ended.")
@@ -118,6 +133,8 @@ class Job:
         except ray.exceptions.RayTaskError as error:
             raise ActorError(f"the job cannot say how it stands: {error.cause!r}", where="job") from error
         if self._last.final:
+            if self._last.exit_code == 1:
+                self._require_folder(look=True)  # else its beat has not noticed yet what made the videos fail
             self._lock.release()
         return self._last
 
@@ -136,6 +153,8 @@ class Job:
 
     def cancel(self) -> None:
         """Stop what is not finished and wait until nothing of it is left."""
+        if self._actor is None:
+            return
         self._actor.cancel.remote()
         try:
             self.wait(CANCEL_TIMEOUT_S)
@@ -144,16 +163,16 @@ class Job:
 
     def close(self) -> None:
         """End the job; cancels it when it still runs. Harmless when called twice."""
+        if self._closed or self._actor is None:
+            return
         import ray
 
         from actors.lane import remove_groups
 
-        if self._closed:
-            return
         try:
             if not self.snapshot().final:
                 self.cancel()
-        except (ActorError, OutputBusyError):
+        except (ActorError, OutputBusyError, OutputError):
             pass  # it is dead already, which is what close wants
         self._closed = True
         ray.kill(self._actor, no_restart=True)
@@ -162,8 +181,45 @@ class Job:
             self._sweep()
         self._lock.release()
 
+    def _require_folder(self, *, look: bool = False) -> None:
+        """The job ends where somebody has deleted its output folder, and what it writes until then goes.
+
+        Raises:
+            OutputError: it is gone.
+        """
+        if self._closed or not isinstance(self._lock, OutputLock):
+            return
+        if look:
+            self._lock.look()
+        folder = self._lock.gone
+        if folder is None:
+            return
+        try:
+            self._actor.cancel.remote()  # what writes makes the folder anew: it ends by itself and clears away
+            self._await_end(CANCEL_TIMEOUT_S)
+        finally:
+            self._abandon()
+        for task in self.tasks:
+            if task.outputs.folder == folder and task.state is not VideoState.SKIPPED:
+                remove_workspace(task.outputs)
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only if it is empty
+        raise folder_gone(folder)
+
+    def _await_end(self, timeout_s: float) -> None:
+        """Until the job's own process has nothing more to do, or is dead."""
+        import ray
+        import ray.exceptions
+
+        deadline_s = time.monotonic() + timeout_s
+        with contextlib.suppress(ray.exceptions.RayError):
+            while time.monotonic() < deadline_s:
+                if ray.get(self._actor.snapshot.remote(), timeout=timeout_s).final:
+                    return
+                time.sleep(POLL_S)
+
     def _abandon(self) -> None:
-        """The folder is another job's now: stop at once, and leave everything in it alone."""
+        """The folder is another job's now, or is gone: stop at once, and leave everything in it alone."""
         import ray
 
         from actors.lane import remove_groups
@@ -202,9 +258,8 @@ def _with_scratch(settings: Settings) -> Settings:
 
 def _shared(address: str | None) -> bool:
     """Whether other machines may work on the job, so that a relative path would mean something else there."""
-    import ray
-
-    if ray.is_initialized():
+    ray = sys.modules.get("ray")  # importing it takes a second, and a job that is done already needs none
+    if ray is not None and ray.is_initialized():
         return len([node for node in ray.nodes() if node["Alive"]]) > 1
     return (address or os.environ.get("RAY_ADDRESS") or "local") != "local"
 

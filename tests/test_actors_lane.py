@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from fractions import Fraction
@@ -14,8 +15,9 @@ import pytest
 from in_process import InProcessLane, job_for
 
 from actors.messages import SegmentJob
+from actors.work.outputs import OutputFiles
 from dualface_ray.backends.pyav import assemble
-from dualface_ray.errors import Cancelled, DiskFullError
+from dualface_ray.errors import Cancelled, DiskFullError, OutputError
 from dualface_ray.frames import FramePool, PixelLayout, StreamInfo, slot_stride_bytes
 from dualface_ray.report import TracksWriter, VideoState, read_report, read_tracks
 from dualface_ray.settings import resolve
@@ -127,6 +129,38 @@ def test_a_cancelled_video_leaves_nothing(talk: Path, tmp_path: Path) -> None:
     assert status.state is VideoState.FAILED
     assert isinstance(status.error, Cancelled)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_deleted_in_mid_video_stays_away(talk: Path, tmp_path: Path) -> None:
+    settings = resolve(preset="veryslow")  # its first packet, and so the file of the pictures, comes late
+    job = job_for(talk, tmp_path / "out", settings)
+    with InProcessLane(settings) as lane:
+        lane.start(job)
+        while not job.outputs.folder.is_dir() or not list(job.outputs.folder.iterdir()):
+            time.sleep(0.01)
+        shutil.rmtree(job.outputs.folder)
+        status = lane.wait(job)
+    assert status.state is VideoState.FAILED
+    assert isinstance(status.error, OutputError)
+    assert str(status.error).startswith(f"{job.outputs.folder}: the output folder is gone")
+    assert not job.outputs.folder.exists()
+
+
+def test_a_folder_deleted_before_the_final_files_stays_away(talk: Path, tmp_path: Path, monkeypatch) -> None:
+    settings = resolve()
+    job = job_for(talk, tmp_path / "out", settings)
+    finish = OutputFiles.finish
+
+    def deleted_then(self: OutputFiles) -> None:
+        finish(self)
+        shutil.rmtree(job.outputs.folder)
+
+    monkeypatch.setattr(OutputFiles, "finish", deleted_then)
+    with InProcessLane(settings) as lane:
+        status = lane.run(job)
+    assert status.state is VideoState.FAILED
+    assert "the output folder is gone" in str(status.error)
+    assert not job.outputs.folder.exists()
 
 
 def test_a_disk_that_fills_up_is_one_clear_line(talk: Path, tmp_path: Path) -> None:

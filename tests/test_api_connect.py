@@ -1,15 +1,39 @@
-"""Which Ray a job joins, and what it says when there is none."""
+"""Which Ray a job joins, what it says when there is none, and when it needs none."""
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import ray
 
 from dualface_ray.api import connect
 from dualface_ray.errors import ClusterError
+from dualface_ray.media import plan_outputs
+from dualface_ray.report import (
+    RunReport,
+    VideoState,
+    counted_settings,
+    fingerprint,
+    input_record,
+    read_report,
+    versions,
+)
 from dualface_ray.settings import resolve
+
+ROOT = Path(__file__).resolve().parent.parent
+WITHOUT_RAY = """
+import sys
+from dualface_ray.cli.app import execute
+code = execute(sys.argv[1:])
+assert "ray" not in sys.modules
+sys.exit(code)
+"""
 
 
 @pytest.fixture
@@ -31,3 +55,73 @@ def test_an_address_where_nobody_listens_is_one_line_at_once(form: str, closed_p
 def test_an_address_that_cannot_be_is_the_same_error() -> None:
     with pytest.raises(ClusterError):
         connect(resolve(), "127.0.0.1:99999")
+
+
+def finished(source: Path, folder: Path) -> None:
+    """What a finished run leaves, as far as the next one looks at it."""
+    settings = resolve()
+    (outputs,) = plan_outputs([source], folder, layout=settings.framing.layout, container=settings.encode.container)
+    folder.mkdir()
+    for path in (*outputs.videos, outputs.tracks):
+        path.write_bytes(b"complete")
+    RunReport(
+        state=VideoState.DONE,
+        input=input_record(source),
+        fingerprint=fingerprint(source, settings),
+        settings=counted_settings(settings),
+        versions=versions(),
+    ).save(outputs.report)
+
+
+def command(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_RAY, "run", *argv],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_job_that_is_done_already_starts_no_ray(talk: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    finished(talk, out)
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    done = command(str(talk), "-o", str(out), "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["starting", "started", "video", "progress", "summary"]
+    (video,) = events[-1]["videos"]
+    assert (video["state"], video["source"]) == ("skipped", str(talk))
+    assert video["outputs"] == [str(out / f"{talk.stem}.dualface.mp4")]
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    shown = command(str(talk), "-o", str(out))
+    assert shown.returncode == 0
+    assert shown.stdout.splitlines()[-1] == "1 skipped"
+
+
+def test_a_job_of_nothing_but_bad_inputs_starts_no_ray_and_leaves_their_reports(talk: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    finished(talk, out)
+    done = command(str(talk), str(talk.with_name("missing.mp4")), "-o", str(out))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stdout.splitlines()[-1] == "1 skipped, 1 failed"
+    assert read_report(out / "missing.report.json").state is VideoState.FAILED
+    assert not [path for path in out.iterdir() if path.name.startswith(".")], "the lock is given back"
+
+
+def test_cancelling_and_closing_such_a_job_is_harmless(
+    talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dualface_ray import run
+
+    monkeypatch.setattr("dualface_ray.api.connect", lambda *_: pytest.fail("Ray is not needed"))
+    finished(talk, tmp_path / "out")
+    with run([talk], tmp_path / "out") as job:
+        job.cancel()
+        assert job.wait(0.0).exit_code == 0
+        assert job.snapshot().videos[0].state is VideoState.SKIPPED
+    job.close()

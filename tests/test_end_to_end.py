@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import psutil
 import pytest
 
 from dualface_ray.api import Job
-from dualface_ray.errors import NameCollisionError, OutputExistsError
+from dualface_ray.errors import NameCollisionError, OutputError, OutputExistsError
 from dualface_ray.report import JobSnapshot, VideoState, read_report
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("models")]
@@ -161,6 +162,17 @@ def test_cancel_leaves_nothing(talk: Path, tmp_path: Path) -> None:
         job.cancel()
         assert job.snapshot().exit_code == 130
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_deleted_output_folder_ends_the_job_and_stays_away(talk: Path, tmp_path: Path) -> None:
+    from dualface_ray.api import run
+
+    with run([talk], tmp_path / "out", **SLOW) as job:
+        until_running(job)
+        shutil.rmtree(tmp_path / "out")
+        with pytest.raises(OutputError, match="the output folder is gone"):
+            job.wait(60)
+    assert not (tmp_path / "out").exists()
 
 
 def until_running(job: Job) -> None:

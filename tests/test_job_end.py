@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pytest
 
 from actors import job as job_room
 from actors.cluster.snapshot import ClusterSnapshot
-from dualface_ray.errors import NotAVideoError
-from dualface_ray.media import plan_outputs
+from dualface_ray.errors import ActorError, NotAVideoError, OutputError
+from dualface_ray.media import OutputLock, plan_outputs
 from dualface_ray.report import RunReport, VideoState, VideoTask, parse_report
 from dualface_ray.request import refused
 from dualface_ray.settings import resolve
@@ -47,6 +48,35 @@ def test_what_cannot_be_cleared_away_does_not_leave_the_driver_waiting(failing, 
     assert snapshot.videos[0].state.final
     if "remove_workspace" in failing:
         assert any("unfinished files stay" in note for note in snapshot.notes), snapshot.notes
+
+
+def test_a_deleted_folder_ends_the_job_and_nothing_makes_it_anew(tmp_path, monkeypatch):
+    given = task(tmp_path)
+    folder = given.outputs.folder
+    for name in ("dashboard", "grows"):
+        monkeypatch.setattr(job_room, name, lambda: False)
+    monkeypatch.setattr(job_room, "here", lambda: "node")
+    lock = OutputLock([folder])
+    lock.take()
+    runner = job_room.JobRunner([given], resolve(), "test")
+    runner._require_folder(given.stream_id)
+    shutil.rmtree(folder)
+    for end in (runner._require_folder, lambda name: runner._give_up(name, NotAVideoError("no video"))):
+        with pytest.raises(OutputError, match="the output folder is gone"):
+            end(given.stream_id)
+    runner._end_rest(ActorError("its lane died"), VideoState.FAILED)
+    assert runner.snapshot().videos[0].state is VideoState.FAILED
+    assert not folder.exists(), "a report would have made it anew"
+    lock.release()
+
+
+def test_a_folder_that_nobody_has_locked_is_never_gone(tmp_path, monkeypatch):
+    """Results on their way to an object store lie in a scratch folder without a lock file."""
+    given = task(tmp_path)
+    for name in ("dashboard", "grows"):
+        monkeypatch.setattr(job_room, name, lambda: False)
+    monkeypatch.setattr(job_room, "here", lambda: "node")
+    job_room.JobRunner([given], resolve(), "test")._require_folder(given.stream_id)
 
 
 def test_an_input_that_cannot_be_opened_today_leaves_the_report_of_its_result(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dualface_ray.errors import OutputBusyError, OutputError
-from dualface_ray.media import FileLock, Holder, OutputLock, lock, writing_in
+from dualface_ray.media import FileLock, Holder, OutputLock, folder_gone, lock, writing_in
 
 ROOT = Path(__file__).resolve().parent.parent
 HOLD = """
@@ -197,6 +199,39 @@ def test_a_beating_lock_keeps_its_stamp_fresh_and_notices_its_loss(tmp_path, mon
     until(lambda: held.lost)
     held.release()
     assert path.exists()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_folder_that_is_deleted_is_gone_and_nobody_has_taken_it_over(again, tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "BEAT_S", 0.05)
+    held = OutputLock([tmp_path / "kept", tmp_path / "out"])
+    held.take()
+    held.look()
+    assert held.gone is None
+    shutil.rmtree(tmp_path / "out")
+    if again:
+        (tmp_path / "out").mkdir()  # by a process of the job that does not know yet
+    until(lambda: held.gone)
+    assert (held.gone, held.lost) == (tmp_path / "out", "")
+    error = folder_gone(held.gone)
+    assert (error.exit_code, error.where) == (1, str(tmp_path / "out"))
+    assert error.remedy
+    held.release()
+    assert list(tmp_path.rglob("*.lock")) == []
+
+
+def test_a_disk_that_does_not_answer_is_no_deleted_folder(tmp_path, monkeypatch):
+    held = OutputLock([tmp_path])
+    held.take()
+
+    def fails(_: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as context:
+        context.setattr(Path, "lstat", fails)
+        held.look()
+    assert held.gone is None
+    held.release()
 
 
 def test_where_nobody_knows_locks_the_beat_decides(tmp_path, monkeypatch):

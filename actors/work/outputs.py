@@ -13,7 +13,7 @@ from dualface_ray.backends.pyav import AssembleReport, assemble
 from dualface_ray.errors import OutputError
 from dualface_ray.frames import StreamInfo
 from dualface_ray.framing import DirectedFrame
-from dualface_ray.media import segment_path
+from dualface_ray.media import folder_gone, segment_path
 from dualface_ray.settings import Settings
 
 
@@ -115,6 +115,20 @@ class OutputFiles(PictureFiles):
         segments = tuple(segment_path(video, job.epoch) for video in job.outputs.videos)
         super().__init__(job, info, backend, settings, threads, Place(segments, job.outputs.tracks))
 
+    def write(self, frames: Sequence[DirectedFrame], slots: Sequence[Any], done: Task) -> None:
+        """See ``PictureFiles``.
+
+        Raises:
+            OutputError: the folder is gone, beside what else there is.
+        """
+        self._require_folder()
+        super().write(frames, slots, done)
+
+    def finish(self) -> None:
+        """See ``PictureFiles``."""
+        self._require_folder()
+        super().finish()
+
     def assemble(self, tick: Callable[[], None]) -> list[AssembleReport]:
         """Join video and sound of every output and give the files their names, the tracks last.
 
@@ -123,6 +137,7 @@ class OutputFiles(PictureFiles):
         Raises:
             OutputError: a file cannot be written, or not every frame arrived in it.
         """
+        self._require_folder()
         reports = []
         for segment, target in zip(self.segments, self._job.outputs.videos, strict=True):
             report = assemble(
@@ -146,3 +161,8 @@ class OutputFiles(PictureFiles):
         super().close()
         for segment in self.segments:
             segment.path.unlink(missing_ok=True)
+
+    def _require_folder(self) -> None:
+        """The tracks lie there from the start: where they have vanished, so has the folder; no file makes it anew."""
+        if not self.tracks_file.part.exists():
+            raise folder_gone(self._job.outputs.folder)

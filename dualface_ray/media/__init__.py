@@ -24,7 +24,7 @@ from dualface_ray.media.filelock import FileLock
 from dualface_ray.media.files import check_input
 from dualface_ray.media.hdr import HDR_TRANSFERS, sdr_signal
 from dualface_ray.media.inputs import expand_inputs, read_list, require_text
-from dualface_ray.media.lock import LOCK_NAME, Holder, OutputLock, busy, writing_in
+from dualface_ray.media.lock import LOCK_NAME, Holder, OutputLock, busy, folder_gone, lock_missing, writing_in
 from dualface_ray.media.naming import OutputPlan, plan_outputs, shown_input
 from dualface_ray.media.needs import VideoNeeds
 from dualface_ray.media.ports import (
@@ -94,12 +94,14 @@ __all__ = [
     "busy",
     "check_input",
     "expand_inputs",
+    "folder_gone",
     "free_bytes",
     "is_address",
     "is_disk_full",
     "is_under_way",
     "join_address",
     "local_path",
+    "lock_missing",
     "output_error",
     "plan_audio",
     "plan_outputs",

@@ -10,6 +10,7 @@ lock that another machine left is watched: if its time stamp stands still for ``
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -19,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dualface_ray.errors import OutputBusyError
+from dualface_ray.errors import OutputBusyError, OutputError
 from dualface_ray.media.disk import output_error
 from dualface_ray.media.filelock import FileLock, try_flock
 
@@ -89,7 +90,8 @@ class OutputLock:
     """
 
     def __init__(self, folders: Iterable[Path]) -> None:
-        self._locks = [FileLock(folder / LOCK_NAME) for folder in sorted(set(folders))]
+        self._folders = sorted(set(folders))
+        self._locks = [FileLock(folder / LOCK_NAME) for folder in self._folders]
         self._signature = Holder.here().to_json()
         self._doubtful: list[FileLock] = []
         """Taken, but perhaps another machine's."""
@@ -97,6 +99,8 @@ class OutputLock:
         self._thread: threading.Thread | None = None
         self.lost = ""
         """Set when another job has taken a folder over, as it may when this machine was cut off: then stop."""
+        self.gone: Path | None = None
+        """Set to a folder that was deleted, or emptied with its lock file, by whoever did not know of the job."""
 
     def take(self) -> None:
         """Take all of them, or none.
@@ -122,6 +126,10 @@ class OutputLock:
             raise
         self._thread = threading.Thread(target=self._beat, name="output-lock", daemon=True)
         self._thread.start()
+
+    def look(self) -> None:
+        """See now, and not at the next beat, whether the folders are still there; ``gone`` says it."""
+        self.gone = self.gone or next((place for place in self._folders if lock_missing(place)), None)
 
     def release(self) -> None:
         """Let go and remove the lock files. Harmless when called twice."""
@@ -165,9 +173,12 @@ class OutputLock:
             for lock in self._locks:
                 with contextlib.suppress(OSError):  # a disk that does not answer now may do so at the next beat
                     # where locks do not cross, two machines may have taken one file: the last to sign it has it
-                    if not lock.touch() or lock.read() != self._signature:
+                    if lock.touch() and lock.read() == self._signature:
+                        continue
+                    self.look()
+                    if self.gone is None:
                         self.lost = f"{lock.path.parent}: another job has taken this folder over"
-                        return
+                    return
 
 
 @contextlib.contextmanager
@@ -185,13 +196,38 @@ def writing_in(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise output_error(error, folder) from error
     try:
-        for _ in range(20):  # a new job looks for an instant whether anybody writes here
+        # A new job looks for an instant whether anybody writes here. Whoever holds the folder for longer is no job but
+        # some other program; then it is right to go on without. The lock keeps no writers apart (attempts write to
+        # files of their own, and names are given by renaming); it only makes the next job wait for writers of a dead
+        # one, which Ray ends long before that job's own lanes are up. To wait longer would keep nobody out either:
+        # whoever waits is let in at the end, and the new job does not look again.
+        for _ in range(20):
             if try_flock(descriptor, shared=True) is not False:
                 break
             time.sleep(0.1)
         yield
     finally:
         os.close(descriptor)
+
+
+def lock_missing(folder: Path) -> bool:
+    """Whether for certain nobody's lock file lies there; a disk that does not answer now says nothing."""
+    try:
+        (folder / LOCK_NAME).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError as error:
+        return error.errno == errno.ESTALE  # NFS: the folder was deleted on another machine
+    return False
+
+
+def folder_gone(folder: Path) -> OutputError:
+    """The error of an output folder that was deleted or emptied while a job held it."""
+    return OutputError(
+        "the output folder is gone: it was deleted, or emptied, while the job was writing to it",
+        where=str(folder),
+        remedy="Run the same command again, and leave the folder alone until it has ended.",
+    )
 
 
 def busy(folder: str, holder: Holder | None) -> OutputBusyError:
