@@ -16,7 +16,7 @@ import pytest
 
 from dualface_ray.cli.app import execute
 from dualface_ray.cli.faults import guarded
-from dualface_ray.cli.follow import terminated_is_interrupted
+from dualface_ray.cli.follow import follow, terminated_is_interrupted
 from dualface_ray.errors import Cancelled, DiskFullError, NameCollisionError, OutputExistsError
 from dualface_ray.report import JobSnapshot, VideoState
 from tests.cli_jobs import PlayedJob, story, video
@@ -208,6 +208,67 @@ def test_a_signal_cancels_the_job_and_closes_it(number, options):
         assert "2 cancelled" in out
 
 
+class Interrupted(PlayedJob):
+    """Ctrl-C comes after the last snapshot has been shown, or while the job is closed."""
+
+    def __init__(self, snapshots, *, when: str) -> None:
+        super().__init__(snapshots)
+        self.when = when
+
+    def wait(self, timeout_s=None, on_progress=None):
+        last = super().wait(timeout_s, on_progress)
+        if self.when == "waiting":
+            raise KeyboardInterrupt
+        return last
+
+    def close(self) -> None:
+        super().close()
+        if self.when == "closing":
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("when", ["waiting", "closing"])
+@pytest.mark.parametrize(("fail", "code"), [(None, 0), (1, 1)])
+def test_a_signal_when_everything_is_done_does_not_change_the_exit_code(fake_api, when, fail, code, capfd):
+    job = Interrupted(story(2, fail=fail), when=when)
+    fake_api(job)
+    assert execute(["run", "a.mp4", "-o", "out", "--json"]) == code
+    out, err = capfd.readouterr()
+    assert "stop" not in out + err
+    assert json.loads(out.splitlines()[-1])["exit_code"] == code
+    assert job.calls[-1] == "close"
+
+
+def test_a_signal_before_the_last_video_is_done_is_a_cancelled_job(fake_api, capfd):
+    fake_api(Interrupted(story(2)[:-2], when="waiting"))
+    assert execute(["run", "a.mp4", "-o", "out"]) == 130
+    out, err = capfd.readouterr()
+    assert "1 done, 1 cancelled" in out
+    assert "stopping" in err
+
+
+@pytest.mark.parametrize(("times", "written"), [(1, True), (2, False)])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_summary_lets_it_be_written_and_a_second_one_hurries(number, times, written):
+    done = []
+
+    class Slow:
+        def update(self, snapshot: JobSnapshot) -> None:
+            pass
+
+        say = update
+
+        def finish(self, snapshot: JobSnapshot) -> None:
+            for _ in range(times):
+                signal.raise_signal(number)
+            done.append("written")
+
+    before = signal.getsignal(number)
+    assert follow(PlayedJob(story(1)), Slow()) == 0
+    assert bool(done) is written
+    assert signal.getsignal(number) is before
+
+
 def test_ending_the_interpreter_while_ray_starts_counts_as_interrupted():
     with pytest.raises(KeyboardInterrupt), terminated_is_interrupted():
         sys.exit(15)
@@ -303,11 +364,13 @@ def test_models_list_says_licence_and_state(tmp_path):
     assert "MIT" in cli("models", "list").stdout
 
 
-def test_a_ctrl_c_at_the_exit_changes_nothing() -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_at_the_exit_changes_nothing(name: str) -> None:
     """Libraries clean up there; an interrupt in the middle of it has ended in a crash instead of the exit code."""
     code = (
         "import atexit, os, signal, dualface_ray.cli, dualface_ray.cli.app as app; app.execute = lambda argv: 130;"
-        "atexit.register(os.kill, os.getpid(), signal.SIGINT); dualface_ray.cli.main()"
+        "atexit.register(os.kill, os.getpid(), signal.NAME); dualface_ray.cli.main()"
     )
+    code = code.replace("NAME", name)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (130, "")

@@ -20,5 +20,6 @@ def main() -> None:
     from dualface_ray.cli.app import execute
 
     code = execute(sys.argv[1:])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a late Ctrl-C must not break into what libraries do at the exit
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # what libraries do at the exit ends by itself, and
+        signal.signal(number, signal.SIG_IGN)  # a late Ctrl-C in the middle of it must not change the exit code
     sys.exit(code)

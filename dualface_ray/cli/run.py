@@ -49,16 +49,22 @@ def run_request(request: Request, *, as_json: bool = False, quiet: bool = False)
         display.say_starting()
         from dualface_ray.api import run  # brings Ray: only now that the request reads well
 
-        with (
-            terminated_is_interrupted(),
-            run(
-                list(request.inputs),
-                request.output,
-                list_file=request.list_file,
-                settings=settings,
-                address=request.address,
-                say=display.say,
-            ) as job,
-            terminated_is_interrupted(),  # again: connecting to Ray sets its own handler
-        ):
-            return follow(job, display)
+        code: int | None = None
+        try:
+            with (
+                terminated_is_interrupted(),
+                run(
+                    list(request.inputs),
+                    request.output,
+                    list_file=request.list_file,
+                    settings=settings,
+                    address=request.address,
+                    say=display.say,
+                ) as job,
+                terminated_is_interrupted(),  # again: connecting to Ray sets its own handler
+            ):
+                code = follow(job, display)
+        except KeyboardInterrupt:
+            if code is None:
+                raise
+        return code
