@@ -26,7 +26,7 @@ from dualface_ray.backends.storage import buckets as buckets_module
 from dualface_ray.backends.storage import faults as faults_module
 from dualface_ray.backends.storage import lock as lock_module
 from dualface_ray.backends.storage import transfer as transfer_module
-from dualface_ray.backends.storage import web as web_module
+from dualface_ray.backends.storage import wire as wire_module
 from dualface_ray.errors import (
     AddressError,
     Cancelled,
@@ -138,7 +138,7 @@ def test_a_web_file_arrives_whole_and_in_blocks(web, tmp_path):
     fetch(url, tmp_path / "talk.mp4", SETTINGS, identity=found.identity, arrived=count.append)
     assert (tmp_path / "talk.mp4").read_bytes() == CONTENT
     assert sum(count) == len(CONTENT)
-    assert len(web.seen) == 2 + 4
+    assert len(web.seen) == 2 + 4 + 1
     assert [path.name for path in tmp_path.iterdir()] == ["talk.mp4"]
 
 
@@ -279,26 +279,26 @@ def test_a_redirect_to_another_protocol_is_refused(web, target):
 def test_a_redirect_from_outside_into_this_network_is_refused(web, monkeypatch):
     web.habits["/x.mp4"] = lambda handler: handler.answer(302, Location=f"{web.url}/a/talk.mp4") is None
     examine(f"{web.url}/x.mp4", SETTINGS)  # from inside it may
-    inside = web_module._inside
-    asked = []
-    monkeypatch.setattr(
-        web_module, "_inside", lambda host: asked.append(host) or (len(asked) % 2 == 1 and inside(host))
-    )
+    monkeypatch.setattr(wire_module, "_inside", lambda _host, rule: rule is any)  # one that is of both kinds
     with pytest.raises(InputError, match="into this network"):
         examine(f"{web.url}/x.mp4", SETTINGS)
-    monkeypatch.undo()
-    assert web_module._inside("127.0.0.1")
-    assert web_module._inside("localhost")
-    assert web_module._inside("169.254.169.254")
-    assert web_module._inside("::1")
-    assert not web_module._inside("8.8.8.8")
+
+
+def test_a_host_is_inside_by_its_addresses(monkeypatch):
+    for host in ("127.0.0.1", "localhost", "169.254.169.254", "::1", "::ffff:10.0.0.1", "2130706433", "0"):
+        assert wire_module._inside(host, any), host
+    assert not wire_module._inside("8.8.8.8", any)
+    mixed = [(None, None, None, None, (address, 0)) for address in ("8.8.8.8", "10.0.0.1")]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_given: mixed)
+    assert wire_module._inside("attacker.example", any)
+    assert not wire_module._inside("attacker.example", all)
 
 
 def test_redirects_end_somewhere(web):
     web.habits["/x.mp4"] = lambda handler: handler.answer(302, Location="/x.mp4") is None
     with pytest.raises(InputError, match="redirects too often"):
         examine(f"{web.url}/x.mp4", SETTINGS)
-    assert len(web.seen) <= web_module.MAX_REDIRECTS + 1
+    assert len(web.seen) <= wire_module.MAX_REDIRECTS + 1
 
 
 def test_a_packed_or_silent_answer_is_refused(web):

@@ -18,6 +18,7 @@ PACKAGES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs"
 """By protocol: the module that speaks it, and our extra that installs it."""
 _STREAM_BYTES = 8 << 20
 _IDENTITY = ("ETag", "etag", "md5Hash", "LastModified", "updated", "mtime", "created")
+_MARKS = ("generation", "VersionId", *_IDENTITY)
 
 
 class BucketStore:
@@ -31,6 +32,7 @@ class BucketStore:
     """
 
     writable = True
+    tells = False
 
     def __init__(self, scheme: str) -> None:
         module, extra = PACKAGES[scheme]
@@ -49,17 +51,18 @@ class BucketStore:
         info = self._call(lambda: self._files.info(self._key(url)))
         if info.get("type") == "directory":
             raise fault_of(IsADirectoryError("is a folder"), self._scheme)
-        identity = next((str(info[name]).strip('"') for name in _IDENTITY if info.get(name)), "")
-        return RemoteFile(url, int(info["size"]), identity)
+        marks = {name: str(info[name]).strip('"') for name in _MARKS if info.get(name)}
+        identity = next((marks[name] for name in _IDENTITY if name in marks), "")
+        return RemoteFile(url, int(info["size"]), identity, marks=marks)
 
-    def read(self, url: str, start: int, end: int) -> bytes:
-        """See Store."""
+    def read(self, url: str, start: int, end: int, known: RemoteFile | None = None) -> bytes:
+        """See Store; of which content these bytes are is not told."""
         return bytes(self._call(lambda: self._files.cat_file(self._key(url), start=start, end=end)))
 
-    def stream(self, url: str) -> Iterator[bytes]:
+    def stream(self, url: str, known: RemoteFile | None = None) -> Iterator[bytes]:
         """See Store."""
-        place = 0
-        while piece := self.read(url, place, place + _STREAM_BYTES):
+        place, size = 0, (known or self.stat(url)).size_bytes
+        while place < size and (piece := self.read(url, place, min(size, place + _STREAM_BYTES))):
             yield piece
             place += len(piece)
 

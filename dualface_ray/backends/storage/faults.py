@@ -14,6 +14,7 @@ from dualface_ray.media import shown_address
 T = TypeVar("T")
 PAUSE_S = 0.5
 MAX_PAUSE_S = 8.0
+CHANGED_TEXT = "it was replaced while it was fetched"
 _NO_CREDENTIALS = {
     "CredentialRetrievalError",
     "DefaultCredentialsError",
@@ -27,7 +28,11 @@ _NO_CREDENTIALS = {
     "UnauthorizedSSOTokenError",
 }
 """Names of classes of botocore and google.auth; the libraries need not be here for them to be known."""
-_STATUS = {401: "denied", 403: "denied", 404: "missing", 410: "missing", 405: "refused", 400: "refused", 414: "refused"}
+_STATUS = {
+    **dict.fromkeys((401, 403), "denied"),
+    **dict.fromkeys((404, 410), "missing"),
+    **dict.fromkeys((400, 405, 414, 416), "refused"),
+}
 CREDENTIALS_REMEDY = {
     "s3": "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, on every node (FSSPEC_S3_ANON=true for a "
     "public bucket).",
@@ -44,6 +49,8 @@ class Fault(str, Enum):
     CREDENTIALS = "credentials"
     REFUSED = "refused"
     """The place understood and said no; asking again gives the same."""
+    CHANGED = "changed"
+    """It is not the file any more that it was at first."""
     PASSING = "passing"
     """Network, time-outs, an overloaded server: worth another try."""
 
@@ -63,6 +70,17 @@ class StoreFault(Exception):  # noqa: N818 - an error only once it is known what
         self.text = text
         self.scheme = scheme
 
+    def redirected(self, host: str) -> StoreFault:
+        """The same of where a redirect led; ``host`` = "" when there was none."""
+        return StoreFault(self.kind, f"redirected to {host}: {self.text}", self.scheme) if host else self
+
+
+def status_fault(status: int, scheme: str) -> StoreFault:
+    """The trouble that an HTTP status means."""
+    kind = Fault(_STATUS.get(status, "passing" if status >= 400 else "refused"))
+    texts = {Fault.MISSING: "no such file", Fault.DENIED: "access is denied"}
+    return StoreFault(kind, texts.get(kind, f"the server answers {status}"), scheme)
+
 
 def fault_of(error: BaseException, scheme: str) -> StoreFault:
     """Tell a library's error apart."""
@@ -80,7 +98,7 @@ def fault_of(error: BaseException, scheme: str) -> StoreFault:
     if isinstance(error, (NotImplementedError, IsADirectoryError, NotADirectoryError, FileExistsError)):
         return StoreFault(Fault.REFUSED, _words(error), scheme)
     if _STATUS.get(status) == "refused":
-        return StoreFault(Fault.REFUSED, f"the server answers {status}", scheme)
+        return status_fault(status, scheme)
     return StoreFault(Fault.PASSING, _words(error), scheme)
 
 
@@ -89,8 +107,19 @@ def already_there(error: BaseException) -> bool:
     return isinstance(error, FileExistsError) or any(_status(each) in (409, 412) for each in _chain(error))
 
 
-def again(call: Callable[[], T], attempts: int) -> T:
+def again(
+    call: Callable[[], T],
+    attempts: int,
+    pause: Callable[[float], object] = time.sleep,
+    kind: Fault = Fault.PASSING,
+) -> T:
     """Call until it succeeds; passing trouble is waited out with growing pauses, anything else comes out at once.
+
+    Args:
+        call: what is to be done.
+        attempts: how often at most.
+        pause: waits for so many seconds, or raises when nobody wants it any more.
+        kind: of the trouble that is waited out.
 
     Raises:
         StoreFault: the last one.
@@ -99,9 +128,9 @@ def again(call: Callable[[], T], attempts: int) -> T:
         try:
             return call()
         except StoreFault as fault:
-            if fault.kind is not Fault.PASSING or attempt + 1 == attempts:
+            if fault.kind is not kind or attempt + 1 == attempts:
                 raise
-        time.sleep(min(MAX_PAUSE_S, PAUSE_S * 2**attempt) * random.uniform(0.7, 1.3))  # noqa: S311 - no secret
+        pause(min(MAX_PAUSE_S, PAUSE_S * 2**attempt) * random.uniform(0.7, 1.3))  # noqa: S311 - no secret
     raise AssertionError
 
 
@@ -109,11 +138,13 @@ def input_fault(fault: StoreFault, url: str) -> DualfaceError:
     """The error of an input that cannot be had."""
     where = shown_address(url)
     if fault.kind is Fault.MISSING:
-        return InputMissingError("no such file", where=where, remedy="Check the address.")
+        return InputMissingError(fault.text, where=where, remedy="Check the address.")
     if fault.kind is Fault.DENIED:
-        return InputMissingError("access is denied", where=where, remedy="Check its permissions and the credentials.")
+        return InputMissingError(fault.text, where=where, remedy="Check its permissions and the credentials.")
     if fault.kind is Fault.CREDENTIALS:
         return InputMissingError(fault.text, where=where, remedy=CREDENTIALS_REMEDY.get(fault.scheme, ""))
+    if fault.kind is Fault.CHANGED:
+        return InputError(fault.text, where=where, remedy="Run again when nobody writes to it any more.")
     if fault.kind is Fault.REFUSED:
         return InputError(f"cannot be fetched ({fault.text})", where=where, remedy="Check the address.")
     return InputError(
@@ -154,7 +185,7 @@ def _status(error: BaseException) -> int:
         return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     for name in ("status", "code", "status_code"):
         value = getattr(error, name, None)
-        if isinstance(value, int) or (isinstance(value, str) and value.isdigit()):
+        if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
             return int(value)
     return 0
 

@@ -113,7 +113,7 @@ class RemoteLock:
         content = self._again(read)
         try:
             found = json.loads(content) if content else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         return found if isinstance(found, dict) else {"nonsense": content.hex()}
 

@@ -19,6 +19,14 @@ class RemoteFile:
     """Changes with the content: an ETag or a time stamp; empty = the place gives neither."""
     ranges: bool = True
     """Whether parts of it can be read."""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """Everything its place says that changes with the content, by the place's own names."""
+
+    def differs(self, other: RemoteFile) -> bool:
+        """Whether these are two contents, as far as both say anything: a size, or a mark of the same name."""
+        sizes = {self.size_bytes, other.size_bytes} - {-1}
+        common = self.marks.keys() & other.marks.keys()
+        return len(sizes) > 1 or any(self.marks[name] != other.marks[name] for name in common)
 
 
 class Store(Protocol):
@@ -26,15 +34,24 @@ class Store(Protocol):
 
     writable: bool
     """Whether the methods that write exist."""
+    tells: bool
+    """Whether every answer says which content it is from; elsewhere only ``stat`` does."""
 
     def stat(self, url: str) -> RemoteFile:
         """Describe one file."""
 
-    def read(self, url: str, start: int, end: int) -> bytes:
-        """Bytes ``start`` to ``end`` (not included, or the end of the file)."""
+    def read(self, url: str, start: int, end: int, known: RemoteFile | None = None) -> bytes:
+        """Bytes ``start`` to ``end`` (not included, or the end of the file).
 
-    def stream(self, url: str) -> Iterator[bytes]:
-        """The whole of it, in pieces, from the beginning."""
+        Args:
+            url: the file.
+            start: first byte.
+            end: behind the last byte.
+            known: what it was; where the place tells, another content than that is ``Fault.CHANGED``.
+        """
+
+    def stream(self, url: str, known: RemoteFile | None = None) -> Iterator[bytes]:
+        """The whole of it, in pieces, from the beginning; ``known`` as for ``read``."""
 
     def find(self, pattern: str) -> list[str]:
         """Addresses of the files that a pattern or a folder means, sorted."""

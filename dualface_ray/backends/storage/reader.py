@@ -91,7 +91,7 @@ class RemoteReader:
         return block
 
     def _fetch(self, start: int, end: int) -> bytes:
-        block = self._store.read(self._found.url, start, end)
+        block = self._store.read(self._found.url, start, end, self._found)
         if len(block) != end - start:
             text = f"{end - start} bytes were asked for, {len(block)} came"
             raise StoreFault(Fault.PASSING, text, scheme_of(self._found.url))
