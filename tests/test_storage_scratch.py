@@ -109,12 +109,46 @@ def test_only_so_many_wait_ahead(settings, web):
         paths.append(place(settings, url))
         store.prefetch(url, paths[-1])
         until(paths[-1].exists)
-    assert [path.exists() for path in paths] == [False, False, True]
+    until(lambda: [path.exists() for path in paths] == [False, False, True])
     store.close()
     store.close()
     assert leftovers(settings) == []
     store.prefetch(f"{web.url}/a.mp4", paths[0])
     assert leftovers(settings) == []
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_what_is_forgotten_while_it_is_fetched_leaves_nothing(settings, web, used):
+    go = threading.Event()
+    web.habits["/a.mp4"] = lambda _handler: go.wait(10) and False
+    store, url = ScratchStore(settings), f"{web.url}/a.mp4"
+    path = place(settings, url)
+    store.prefetch(url, path)
+    until(lambda: web.seen)
+    (thread,) = (thread for thread in threading.enumerate() if thread.name == "prefetch-a.mp4")
+    store.forget(path.parent)
+    store.forget(path.parent)
+    if used:  # somebody comes for it after all, while the one who was told to stop still waits for the server
+        threading.Timer(0.1, go.set).start()
+        with store.using(url, path):
+            assert path.read_bytes() == b"a" * 1000
+    go.set()
+    thread.join(20)
+    assert list(path.parent.parent.iterdir()) == []
+    store.close()
+
+
+def test_closing_waits_for_those_who_were_forgotten(settings, web):
+    go = threading.Event()
+    web.habits["/a.mp4"] = lambda _handler: go.wait(10) and False
+    store, url = ScratchStore(settings), f"{web.url}/a.mp4"
+    store.prefetch(url, place(settings, url))
+    until(lambda: web.seen)
+    store.forget(place(settings, url).parent)
+    threading.Timer(0.2, go.set).start()
+    store.close()
+    assert go.is_set()
+    assert list((scratch_root(settings) / "in").iterdir()) == []
 
 
 def test_a_use_that_comes_while_it_is_fetched_ahead_waits_for_it(settings, web):
@@ -209,6 +243,30 @@ def test_a_scratch_folder_of_somebody_else_is_refused(settings, web):
     root.symlink_to("/tmp")
     with pytest.raises(OutputError), ScratchStore(settings).holding(root / "out" / "x"):
         pass
+
+
+@pytest.mark.parametrize("trouble", ["open", "link", "inner link", "other names"])
+def test_the_sweep_takes_nothing_that_is_not_scratch(settings, tmp_path, trouble):
+    """Who gets at the folder could have ``in`` mean any other one, and every ``*.lock`` there would go."""
+    root, home, key = scratch_root(settings), tmp_path / "home", "0123456789abcdef0123"
+    name = "poetry" if trouble == "other names" else key
+    (home / "in" / name).mkdir(parents=True)
+    (home / "in" / f"{name}.lock").touch()
+    (home / "in" / name / "work").touch()
+    home.chmod(0o700)
+    if trouble == "link":
+        root.symlink_to(home)
+    elif trouble == "inner link":
+        root.mkdir(mode=0o700)
+        (root / "in").symlink_to(home / "in")
+    else:
+        home.rename(root)
+        home = root
+    if trouble == "open":
+        root.chmod(0o777)
+    assert ScratchStore(settings).sweep() == 0
+    assert (home / "in" / name / "work").exists()
+    assert (home / "in" / f"{name}.lock").exists()
 
 
 def test_places_depend_on_address_and_content():

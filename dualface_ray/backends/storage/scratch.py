@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -29,6 +30,8 @@ from dualface_ray.media import FileLock, output_error, shown_address
 from dualface_ray.settings import Settings
 
 _LOOK_S = 0.1
+_KEY_DIGITS = 20
+_ENTRY_LOCK = re.compile(rf"[0-9a-f]{{{_KEY_DIGITS}}}\.lock")
 
 
 def scratch_root(settings: Settings) -> Path:
@@ -69,8 +72,10 @@ class ScratchStore:
         self._settings = settings
         self._lock = threading.Lock()
         self._held: dict[Path, _Held] = {}
-        self._ahead: OrderedDict[Path, threading.Thread] = OrderedDict()
+        self._ahead: OrderedDict[Path, None] = OrderedDict()
         """Entries fetched, or being fetched, ahead of use; oldest first."""
+        self._threads: set[threading.Thread] = set()
+        """Those that fetch ahead, forgotten ones too."""
         self._closed = False
         self._patience = Patience(settings)
 
@@ -129,14 +134,16 @@ class ScratchStore:
             if entry in self._held:
                 return
         try:
-            self._hold(entry)
+            held = self._hold(entry)
         except OutputError:
             return
+        self._hold(entry)  # the thread's own: whoever forgets the entry does not wait until it has left
         thread = threading.Thread(
-            target=self._fetch_ahead, args=(origin, path, identity), name=f"prefetch-{path.name}", daemon=True
+            target=self._fetch_ahead, args=(origin, path, identity, held), name=f"prefetch-{path.name}", daemon=True
         )
         with self._lock:
-            self._ahead[entry] = thread
+            self._threads.add(thread)
+            self._ahead[entry] = None
             old = list(self._ahead)[:-limit]
         thread.start()
         for other in old:
@@ -145,33 +152,42 @@ class ScratchStore:
     def forget(self, entry: Path, *, stop: bool = True) -> None:
         """An input fetched ahead will not be used here, or (without ``stop``) is being used from now on."""
         with self._lock:
-            thread = self._ahead.pop(entry, None)
-            if thread is not None and stop:
+            if entry not in self._ahead:
+                return
+            del self._ahead[entry]
+            if stop:
                 self._held[entry].stop.set()
-        if thread is not None:
-            self._drop(entry)
+        self._drop(entry)
 
     def sweep(self) -> int:
-        """Remove what dead jobs left on this node; returns the number of entries."""
-        removed = 0
+        """Remove what dead jobs left on this node; returns the number of entries.
+
+        A scratch folder that is not ours alone is left as it is: another could have us remove what is not scratch.
+        """
+        removed, root = 0, scratch_root(self._settings)
+        try:
+            if not _is_private(root):
+                return 0
+        except OSError:  # there is none, most likely
+            return 0
         for kind in ("in", "out"):
-            folder = scratch_root(self._settings) / kind
-            for path in folder.glob("*.lock") if folder.is_dir() else ():
-                with contextlib.suppress(OSError):
-                    removed += _remove_unless_held(path.with_suffix(""))
+            folder = root / kind
+            for path in folder.glob("*.lock") if folder.is_dir() and not folder.is_symlink() else ():
+                if _ENTRY_LOCK.fullmatch(path.name):
+                    with contextlib.suppress(OSError):
+                        removed += _remove_unless_held(path.with_suffix(""))
         return removed
 
     def close(self) -> None:
         """Stop fetching ahead and give it back. Harmless when called twice."""
         self._closed = True
-        threads = list(self._ahead.values())
         for entry in list(self._ahead):
             self.forget(entry)
-        for thread in threads:
+        for thread in list(self._threads):
             thread.join()
 
     # --- inside ---------------------------------------------------------------------------------------------------
-    def _hold(self, entry: Path) -> None:
+    def _hold(self, entry: Path) -> _Held:
         """Count one more user of an entry; the first one takes its lock."""
         with self._lock:
             held = self._held.get(entry)
@@ -187,6 +203,7 @@ class ScratchStore:
                     raise output_error(error, entry) from error
                 self._held[entry] = held
             held.users += 1
+            return held
 
     def _drop(self, entry: Path) -> None:
         """Count one user less; the last one on this node takes the entry away."""
@@ -217,12 +234,14 @@ class ScratchStore:
         finally:
             gate.release(remove=True)
 
-    def _fetch_ahead(self, origin: str, path: Path, identity: str) -> None:
-        with self._lock:
-            held = self._held.get(path.parent)
-        if held is not None:
+    def _fetch_ahead(self, origin: str, path: Path, identity: str, held: _Held) -> None:
+        try:
             with contextlib.suppress(DualfaceError):  # whoever uses it meets the same trouble, and says so
                 self._bring(origin, path, identity, held.stop)
+        finally:
+            self._drop(path.parent)
+            with self._lock:
+                self._threads.discard(threading.current_thread())
 
 
 def make_private(root: Path, folder: Path) -> None:
@@ -233,8 +252,7 @@ def make_private(root: Path, folder: Path) -> None:
     """
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = root.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        if not _is_private(root):
             raise OutputError(
                 "the scratch folder belongs to, or can be written by, somebody else",
                 where=str(root),
@@ -243,6 +261,12 @@ def make_private(root: Path, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(error, folder) from error
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether nobody else could put anything there."""
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
 def _gate(entry: Path) -> FileLock:
@@ -270,4 +294,4 @@ def _read_ahead(path: Path, size_bytes: int) -> None:
 
 
 def _key(*texts: str) -> str:
-    return hashlib.sha256("\0".join(texts).encode(errors="surrogateescape")).hexdigest()[:20]
+    return hashlib.sha256("\0".join(texts).encode(errors="surrogateescape")).hexdigest()[:_KEY_DIGITS]
