@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from dualface_ray.backends.storage import RemoteLock, StoreFault, examine, fetch
 from dualface_ray.backends.storage import faults as faults_module
 from dualface_ray.backends.storage import lock as lock_module
 from dualface_ray.backends.storage import transfer as transfer_module
+from dualface_ray.backends.storage import wire as wire_module
 from dualface_ray.errors import InputError, InputMissingError
 from dualface_ray.media import LOCK_NAME
 from dualface_ray.settings import resolve
@@ -356,6 +358,38 @@ def test_promises_without_end_are_not_waited_for(web):
     web.habits["/talk.mp4"] = flood
     with pytest.raises(InputError, match="too slowly"):
         examine(f"{web.url}/talk.mp4", HASTY)
+
+
+def test_only_waiting_is_counted_against_a_server(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    class Line(io.RawIOBase):
+        size, takes_s = 0, 0.0
+
+        def readinto(self, buffer) -> int:
+            now[0] += self.takes_s
+            return self.size
+
+    line = Line()
+    raw = wire_module._Raw(line, 10.0)
+    line.size, line.takes_s = 1, 6.0
+    raw.readinto(bytearray(1))
+    raw.readinto(bytearray(1))
+    with pytest.raises(TimeoutError):  # a head has so much time, whatever comes
+        raw.readinto(bytearray(1))
+    raw.body()
+    line.size, line.takes_s = 5000, 4.0
+    for _ in range(20):  # as fast as is asked for
+        raw.readinto(bytearray(5000))
+        now[0] += 100.0  # a slow disk of ours
+    line.size = 3000
+    for _ in range(11):
+        raw.readinto(bytearray(3000))
+    with pytest.raises(TimeoutError):
+        raw.readinto(bytearray(3000))
+    raw.close()
+    assert line.closed
 
 
 # --- a lock that somebody has meddled with ------------------------------------------------------------------------

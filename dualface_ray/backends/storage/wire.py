@@ -1,7 +1,7 @@
 """Wire: one GET, led through redirects within our rules and answered in bounded time; the standard library only.
 
 http, https only · at most MAX_REDIRECTS · never from https to http · never from a public host into this network ·
-a user and password in the address go to that host and no other · no word of the server gets into an error
+a user and password in the address go to that host and no other · of what a server says, errors name only where it led
 """
 
 from __future__ import annotations
@@ -83,31 +83,37 @@ class Wire:
 
 
 class _Raw(io.RawIOBase):
-    """The bytes of one answer: its head must come within ``timeout_s``, the rest not slower than is allowed."""
+    """The bytes of one answer; a server that sends a little now and then is not waited for without end.
+
+    Args:
+        inner: of the connection.
+        timeout_s: until the head has come. After it, waiting is counted alone, not what our side does meanwhile: every
+            byte earns some more, up to this.
+    """
 
     def __init__(self, inner: io.RawIOBase, timeout_s: float) -> None:
         super().__init__()
         self._inner = inner
         self._timeout_s = timeout_s
-        self._end_s = time.monotonic() + timeout_s
-        self._grows = False
+        self._left_s = timeout_s
+        self._head_ends_s: float | None = time.monotonic() + timeout_s
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        if time.monotonic() > self._end_s:
+        began_s = time.monotonic()
+        if self._left_s < 0 or (self._head_ends_s is not None and began_s > self._head_ends_s):
             raise TimeoutError("it answers too slowly")
         count = self._inner.readinto(buffer)
-        if self._grows:
-            end_s = self._end_s + (count or 0) / SLOWEST_BYTES_PER_S
-            self._end_s = min(end_s, time.monotonic() + self._timeout_s)
+        if self._head_ends_s is None:
+            earned_s = (count or 0) / SLOWEST_BYTES_PER_S
+            self._left_s = min(self._timeout_s, self._left_s + earned_s - (time.monotonic() - began_s))
         return count
 
     def body(self) -> None:
         """The head has come."""
-        self._grows = True
-        self._end_s = time.monotonic() + self._timeout_s
+        self._head_ends_s = None
 
     def close(self) -> None:
         self._inner.close()
