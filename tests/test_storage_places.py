@@ -127,6 +127,23 @@ def test_secrets_of_addresses_are_not_shown():
     assert shown == "GET https://***@host/a.mp4?*** failed, then s3://***@b/x and http://h/p"
 
 
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://me:p@ss@host/a.mp4", "https://***@host/a.mp4"),
+        ("https://me:it's@host/a.mp4", "https://***@host/a.mp4"),
+        ('https://host/a.mp4?sig=a"b)c d', "https://host/a.mp4?***"),
+        ("https://host/my film.mp4?sig=secret", "https://host/my film.mp4?***"),
+        ("https://host?sig=secret", "https://host?***"),
+        ("HTTPS://host/a.mp4#token=secret", "HTTPS://host/a.mp4"),
+        ("s3://bucket/a@b/it's #1.mp4", "s3://bucket/a@b/it's #1.mp4"),
+        ("https://host/@me/a.mp4", "https://host/@me/a.mp4"),
+    ],
+)
+def test_nothing_secret_of_an_address_is_shown(address: str, shown: str) -> None:
+    assert shown_address(address) == shown
+
+
 # --- the web ------------------------------------------------------------------------------------------------------
 def test_a_web_file_arrives_whole_and_in_blocks(web, tmp_path):
     url = f"{web.url}/a/talk.mp4"

@@ -15,6 +15,7 @@ from dualface_ray.media.address import (
     local_path,
     scheme_of,
     shown_address,
+    shown_text,
 )
 from dualface_ray.media.atomic import AtomicFile, remove_parts, write_atomic
 from dualface_ray.media.audio import AudioPlan, plan_audio
@@ -122,6 +123,7 @@ __all__ = [
     "settled_colour",
     "shown_address",
     "shown_input",
+    "shown_text",
     "span_piece",
     "write_atomic",
     "writing_in",

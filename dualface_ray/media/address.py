@@ -66,8 +66,21 @@ def join_address(folder: str, *names: str) -> str:
 
 
 def shown_address(text: str) -> str:
-    """A text fit for messages, logs and reports: users, passwords and query strings of all URLs in it are blotted out.
+    """An address fit for messages, logs and reports: user, password and query string are blotted out.
 
-    Signed URLs carry their secret in the query.
+    Signed URLs carry their secret in the query. What is no address is taken for a text (see ``shown_text``).
     """
+    if not is_address(text):
+        return shown_text(text)
+    scheme, _, rest = text.partition("://")
+    end = next((index for index, letter in enumerate(rest) if letter in "/?#"), len(rest))
+    _, at, host = rest[:end].rpartition("@")
+    kept, mark, _ = rest[end:].partition("?")
+    if scheme.lower() in _WEB:
+        kept = kept.partition("#")[0]
+    return f"{scheme}://{'***@' if at else ''}{host}{kept}{'?***' if mark else ''}"
+
+
+def shown_text(text: str) -> str:
+    """The same for all URLs in a text; one is taken to end at white space or a quotation mark."""
     return _QUERY.sub(r"\1?***", _USER.sub(r"\1***@", text))

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TypeVar
 
 from dualface_ray.errors import AddressError, DualfaceError, InputError, InputMissingError, OutputError
-from dualface_ray.media import shown_address
+from dualface_ray.media import shown_address, shown_text
 
 T = TypeVar("T")
 PAUSE_S = 0.5
@@ -192,6 +192,6 @@ def _status(error: BaseException) -> int:
 
 def _words(error: BaseException) -> str:
     """At most a line of what a library says, with every secret of an address blotted out."""
-    text = " ".join(shown_address(str(getattr(error, "strerror", None) or error)).split())
+    text = " ".join(shown_text(str(getattr(error, "strerror", None) or error)).split())
     name = type(error).__name__
     return (text if name in ("OSError", "StoreFault") and text else f"{name}: {text}" if text else name)[:200]
