@@ -9,7 +9,15 @@ import pytest
 import yaml
 
 from dualface_ray.errors import ProfileError
-from dualface_ray.hardware import check_verified, load_profile, profile_for, profile_names, read_profile
+from dualface_ray.hardware import (
+    Gpu,
+    check_verified,
+    declared,
+    load_profile,
+    profile_for,
+    profile_names,
+    read_profile,
+)
 
 NAMES = ("a100", "cpu", "h100", "h200", "l4", "l40s", "rtx4090", "rtx5090", "t4")
 ROOT = Path(__file__).resolve().parent.parent
@@ -171,3 +179,20 @@ def test_what_is_no_profile_at_all_is_refused(tmp_path, text):
         read_profile(path)
     with pytest.raises(ProfileError, match="cannot be read"):
         read_profile(tmp_path / "missing.yaml")
+
+
+def test_a_machine_of_our_own_declares_what_its_visible_cards_may_do() -> None:
+    cards = tuple(Gpu(n, "NVIDIA GeForce RTX 4090", f"GPU-{n}", 24 << 30, "550.67") for n in range(3))
+    found = declared("rtx4090", {}, lambda: cards)
+    assert found.resources == {"nvdec_session": 18, "nvenc_session": 8}, "one cap for all cards of the machine"
+    assert found.labels == {"dualface-driver": "550.67"}
+    assert declared("rtx4090", {"CUDA_VISIBLE_DEVICES": "2"}, lambda: cards).resources["nvdec_session"] == 6
+    for nothing in (
+        declared("", {}, lambda: cards),
+        declared("rtx4090", {}, lambda: ()),
+        declared("rtx4090", {"CUDA_VISIBLE_DEVICES": ""}, lambda: cards),
+        declared("cpu", {}, lambda: cards),
+    ):
+        assert nothing == ({}, {})
+    with pytest.raises(ProfileError, match="nosuch"):
+        declared("nosuch", {}, lambda: ())

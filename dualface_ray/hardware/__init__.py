@@ -3,7 +3,7 @@
     affinity, cgroup ─► cores ─┐
     streams of the lane ───────┴─► thread_budget ─► ThreadBudget (decode, infer, encode, compose)
     /dev/shm ─► shared_memory;  /proc ─► memory_bytes;  NVML, where there is one ─► gpus, GpuMeter
-    configs/profiles/<card>.yaml ─► load_profile ─► Profile (static figures, each with its source)
+    configs/profiles/<card>.yaml ─► load_profile ─► Profile (static figures, each with its source) ─► declared
     probe_* ─ a process for each part ─► facts ─► compare, measured_profile (figures);  *_finding ─► Finding
 
 Looks and computes; changes nothing and never fails because something is absent; only a profile that is asked for and
@@ -33,6 +33,7 @@ from dualface_ray.hardware.checks_card import (
 )
 from dualface_ray.hardware.compare import Row, compare, compare_cpu, confirmed, session_text
 from dualface_ray.hardware.cores import cores
+from dualface_ray.hardware.declared import Declared, declared
 from dualface_ray.hardware.facts import (
     CardFacts,
     CardProbe,
@@ -73,6 +74,7 @@ __all__ = [
     "CardFacts",
     "CardProbe",
     "CodecLimits",
+    "Declared",
     "DiskFacts",
     "DriverFacts",
     "EngineFacts",
@@ -99,6 +101,7 @@ __all__ = [
     "confirmed",
     "cores",
     "cupy_findings",
+    "declared",
     "descriptors_finding",
     "driver_finding",
     "engine_finding",

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from dualface_ray.hardware.child import Outcome, run_part
 from dualface_ray.hardware.facts import (
@@ -51,13 +51,26 @@ def probe_driver(run: Runner = run_part) -> DriverFacts:
     return driver_facts(outcome.value)
 
 
-def visible(cards: Iterable[CardFacts], environment: Mapping[str, str] = os.environ) -> tuple[CardFacts, ...]:
+class _Numbered(Protocol):
+    """A card as NVML counts it."""
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def uuid(self) -> Maybe[str]: ...
+
+
+_Card = TypeVar("_Card", bound=_Numbered)
+
+
+def visible(cards: Iterable[_Card], environment: Mapping[str, str] = os.environ) -> tuple[_Card, ...]:
     """The cards that ``CUDA_VISIBLE_DEVICES`` leaves, its numbers read in the order of the PCI bus (NVML's order)."""
     given = environment.get("CUDA_VISIBLE_DEVICES")
     found = tuple(cards)
     if given is None:
         return found
-    kept: list[CardFacts] = []
+    kept: list[_Card] = []
     for word in (part.strip() for part in given.split(",")):
         fits = [
             card
