@@ -37,6 +37,7 @@ def run(
     settings: Settings | None = None,
     address: str | None = None,
     say: Callable[[str], None] = lambda _line: None,
+    looking: Callable[[str], None] = lambda _line: None,
     **overrides: Any,
 ) -> Job:
     """Start a job on these videos and return at once.
@@ -49,6 +50,7 @@ def run(
         settings: complete settings; by default the packaged defaults.
         address: which Ray: this argument, else ``RAY_ADDRESS``, else a private local one.
         say: gets a line per step while a model is fetched, which takes a while the first time.
+        looking: gets a line a second while slow disks or servers are waited for; an empty one when that is over.
         overrides: single settings by short or dotted name, such as ``layout="stacked"``.
 
     Raises:
@@ -58,7 +60,8 @@ def run(
     if settings is not None and overrides:
         raise RequestError("complete settings and single ones were given", remedy="Put the single ones into resolve().")
     resolved = settings or resolve(**overrides)
-    tasks = prepare(inputs, output, resolved, say, list_file=list_file, shared=_shared(address))
+    tasks = prepare(inputs, output, resolved, say, list_file=list_file, shared=_shared(address), looking=looking)
+    looking("")
     return Job(tasks, resolved, address)
 
 

@@ -11,9 +11,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from dualface_ray.backends import video_needs
 from dualface_ray.backends.pyav import MediaProbe, probe
@@ -31,6 +33,7 @@ from dualface_ray.backends.storage import (
     scratch_root,
 )
 from dualface_ray.errors import AddressError, DualfaceError, OutputExistsError, RequestError
+from dualface_ray.hardware import load_profile
 from dualface_ray.media import (
     OutputPlan,
     address_parts,
@@ -57,16 +60,26 @@ _MAX_REPORT_BYTES = 16 << 20
 _EDGE_BYTES = 256 << 10
 _LEAVE_S = 2.0
 """How long those who fetch get to take away what they have begun."""
+_QUIET_S = 2.0
+"""Who waits longer than this is told what for."""
+_TELL_S = 1.0
+"""From then on, between two words."""
+_T = TypeVar("_T")
+
+
+def _tell_nothing(_line: str) -> None:
+    """Nobody listens."""
 
 
 def prepare(
     inputs: Inputs,
     output: str | Path | None,
     settings: Settings,
-    say: Callable[[str], None] = lambda _line: None,
+    say: Callable[[str], None] = _tell_nothing,
     *,
     list_file: str | Path | None = None,
     shared: bool = False,
+    looking: Callable[[str], None] = _tell_nothing,
 ) -> list[VideoTask]:
     """Check a request completely and name its outputs, before Ray starts and before anything is written.
 
@@ -79,17 +92,21 @@ def prepare(
         say: gets a line per step while a model is fetched.
         list_file: further inputs, see ``read_list``.
         shared: other machines will work on it, so paths must mean the same everywhere.
+        looking: gets a line a second, from the third on, while disks or servers are waited for.
 
     Raises:
-        RequestError: no inputs, two of them share an output name, or an output was made with other settings.
+        RequestError: no inputs, two of them share an output name, an output was made with other settings, or the
+            settings name a profile that does not exist.
         ModelError: a model that the settings need is neither cached nor to be had.
     """
+    if settings.lane.profile:
+        load_profile(settings.lane.profile)  # lanes without a card never ask for it, and the next machine may have one
     given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     if list_file is not None:
         given += read_list(Path(list_file))
     if not given:
         raise RequestError("no input was given", remedy="Name at least one video file.")
-    sources = expand_inputs(given, partial(_find, settings))
+    sources = expand_inputs(given, partial(_find, settings, looking))
     folder = _output_folder(output, sources, settings)
     for place in (*sources, folder):
         require_text(place)
@@ -102,9 +119,13 @@ def prepare(
         container=settings.encode.container,
         scratch=partial(scratch_outputs, scratch_root(settings)),
     )
-    earlier = _Earlier(folder, settings)
+    earlier = _alone(partial(_Earlier, folder, settings), looking, "looking for earlier results in", folder)
     remote = any(isinstance(source, str) for source in sources)
     stop = threading.Event()
+
+    def tell(first: int, done: int) -> None:
+        looking(f"looking at the inputs: {done} of {len(sources)} done, waiting for {_shown(sources[first])}")
+
     tasks = _in_threads(
         [
             partial(_task, index, source, outputs, settings, earlier, stop)
@@ -112,6 +133,7 @@ def prepare(
         ],
         _REMOTE_THREADS if remote else _LOCAL_THREADS,
         stop,
+        tell,
     )
     if any(task.state is VideoState.WAITING for task in tasks):
         ensure(settings.detect.model, settings.detect.model_path, say)
@@ -347,17 +369,38 @@ def _one_absolute(what: str, place: Path | str) -> None:
         )
 
 
-def _find(settings: Settings, pattern: str) -> list[str]:
-    try:
+def _shown(place: Path | str) -> str:
+    return shown_address(place) if isinstance(place, str) else str(place)
+
+
+def _find(settings: Settings, looking: Callable[[str], None], pattern: str) -> list[str]:
+    def find() -> list[str]:
         return again(partial(open_store(pattern, settings).find, pattern), settings.storage.attempts)
+
+    try:
+        return _alone(find, looking, "looking for inputs at", pattern)
     except StoreFault as fault:
         raise request_fault(fault, pattern) from None
 
 
-def _in_threads(calls: Sequence[Callable[[], VideoTask]], most: int, stop: threading.Event) -> list[VideoTask]:
-    """Their results in order. The first error, or Ctrl-C, ends it: ``stop`` is set; who waits for a server is left."""
+def _alone(call: Callable[[], _T], looking: Callable[[str], None], what: str, place: Path | str) -> _T:
+    """The result of one call that may have to wait for a server."""
+    return _in_threads([call], 1, threading.Event(), lambda _first, _done: looking(f"{what} {_shown(place)}"))[0]
+
+
+def _in_threads(
+    calls: Sequence[Callable[[], _T]], most: int, stop: threading.Event, tell: Callable[[int, int], None]
+) -> list[_T]:
+    """Their results in order. The first error, or Ctrl-C, ends it: ``stop`` is set; who waits for a server is left.
+
+    Args:
+        calls: what to do.
+        most: threads.
+        stop: those that go on for long look at it.
+        tell: gets now and then the first call that is not done, and how many are.
+    """
     waiting = deque(range(len(calls)))
-    outcomes: queue.SimpleQueue[tuple[int, VideoTask | BaseException]] = queue.SimpleQueue()
+    outcomes: queue.SimpleQueue[tuple[int, _T | BaseException]] = queue.SimpleQueue()
 
     def work() -> None:
         while not stop.is_set():
@@ -371,18 +414,23 @@ def _in_threads(calls: Sequence[Callable[[], VideoTask]], most: int, stop: threa
                 outcomes.put((index, error))
 
     threads = [threading.Thread(target=work, name="examine", daemon=True) for _ in range(min(most, len(calls)))]
-    known: dict[int, VideoTask | BaseException] = {}
-    tasks: list[VideoTask] = []
+    known: dict[int, _T | BaseException] = {}
+    results: list[_T] = []
+    tell_s = time.monotonic() + _QUIET_S
     try:
         for thread in threads:
             thread.start()
         for index in range(len(calls)):
             while index not in known:
-                known.update([outcomes.get()])
+                with suppress(queue.Empty):
+                    known.update([outcomes.get(timeout=max(0.0, tell_s - time.monotonic()))])
+                if time.monotonic() >= tell_s and index not in known:
+                    tell(index, len(results) + len(known))
+                    tell_s = time.monotonic() + _TELL_S
             outcome = known.pop(index)
             if isinstance(outcome, BaseException):
                 raise outcome
-            tasks.append(outcome)
+            results.append(outcome)
     except BaseException:
         stop.set()
         end_s = time.monotonic() + _LEAVE_S
@@ -390,4 +438,4 @@ def _in_threads(calls: Sequence[Callable[[], VideoTask]], most: int, stop: threa
             if thread.ident is not None:
                 thread.join(max(0.0, end_s - time.monotonic()))
         raise
-    return tasks
+    return results

@@ -221,3 +221,30 @@ def test_sizes(count_bytes, text):
 def test_shown_is_one_printable_line():
     assert shown("a\tb\nc") == "a b c"
     assert shown(HOSTILE).isprintable()
+
+
+def test_waiting_for_servers_shows_beside_the_spinner_sparsely_in_a_log_and_not_to_machines():
+    lines = [f"looking at the inputs: {done} of 99 done" for done in range(25)] + [""]
+    ticks = count()
+    out, err = io.StringIO(), io.StringIO()
+    plain = PlainDisplay(out, err, clock=lambda: float(next(ticks)))
+    for line in lines:
+        plain.say_looking(line)
+    assert out.getvalue() == ""
+    said = err.getvalue().splitlines()
+    assert said[0] == f"dualface: {lines[0]}"
+    assert 2 <= len(said) <= 5
+    for silent in (QuietDisplay(err := io.StringIO()), JsonDisplay(out, err)):
+        silent.say_looking(lines[0])
+    assert (out.getvalue(), err.getvalue()) == ("", "")
+    live = LiveDisplay(out, err)
+    live.say_looking("looking at [red]1 of 2\x1b[2J")
+    assert "looking at [red]1 of 2\N{REPLACEMENT CHARACTER}[2J" in rendered(live)
+    live.say_looking("")
+    assert "starting" in rendered(live)
+
+
+def rendered(live: LiveDisplay) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(live._live.get_renderable())
+    return console.file.getvalue()

@@ -44,7 +44,7 @@ def fake_api(monkeypatch):
     def install(job: PlayedJob | BaseException) -> list[dict[str, object]]:
         calls: list[dict[str, object]] = []
 
-        def run(inputs, output, *, list_file, settings, address, say):
+        def run(inputs, output, *, list_file, settings, address, say, looking):
             found = {"inputs": inputs, "output": output, "list": list_file, "settings": settings, "address": address}
             calls.append(found)
             if isinstance(job, BaseException):
@@ -76,6 +76,11 @@ def fake_api(monkeypatch):
         (["demo", "--seconds", "0"], "0.5 to 3600"),
         (["demo", "--seconds", "x"], "--seconds"),
         (["demo", "--faces", "none"], "no such folder"),
+        (["run", "a.mp4", "-o", "out", "--set", "lane.profile=nosuch"], "'nosuch': is no profile. Known are a100"),
+        (["demo", "--set", "lane.profile=nosuch"], "is no profile"),
+        (["bench", "identity", "--set", "lane.profile=nosuch"], "is no profile"),
+        (["bench", "lane", "a.mp4", "--set", "lane.profile=nosuch"], "is no profile"),
+        (["doctor", "--set", "lane.profile=nosuch"], "is no profile"),
         (["bench", "cpu", "--pairs", "0"], "measure nothing"),
         (["bench", "identity", "--seconds", "0"], "1 to 600"),
         (["bench", "identity", "--set", "nothing=1"], "unknown setting"),

@@ -15,7 +15,7 @@ import pytest
 from dualface_ray import request as request_module
 from dualface_ray.backends.storage import buckets
 from dualface_ray.backends.storage import faults as faults_module
-from dualface_ray.errors import AddressError, NotAVideoError, OutputExistsError, RequestError
+from dualface_ray.errors import AddressError, NotAVideoError, OutputExistsError, ProfileError, RequestError
 from dualface_ray.media import AtomicFile, join_address
 from dualface_ray.report import RunReport, VideoState, input_record
 from dualface_ray.request import prepare, settle
@@ -234,6 +234,57 @@ def test_whoever_interrupts_the_examination_waits_for_no_server(talk, tmp_path, 
         prepare([talk, "https://host/hang.mp4"], tmp_path / "out", settings)
     web_stops.set()
     assert time.monotonic() - began_s < 30
+
+
+def test_who_waits_long_hears_for_what(talk, tmp_path, settings, monkeypatch):
+    slow = tmp_path / "slow.mp4"
+    slow.write_bytes(talk.read_bytes())
+    heard, said = threading.Event(), []
+
+    def examine(source, resolved, real=request_module._examine_local):
+        if source == slow:
+            assert heard.wait(60)
+        return real(source, resolved)
+
+    def looking(line: str) -> None:
+        said.append(line)
+        if "1 of 2" in line:
+            heard.set()
+
+    monkeypatch.setattr(request_module, "_QUIET_S", 60.0)
+    prepare([talk], tmp_path / "out", settings, looking=looking)
+    assert said == [], "a quick one says nothing"
+    monkeypatch.setattr(request_module, "_examine_local", examine)
+    monkeypatch.setattr(request_module, "_QUIET_S", 0.02)
+    monkeypatch.setattr(request_module, "_TELL_S", 0.02)
+    prepare([talk, slow], tmp_path / "out", settings, looking=looking)
+    assert f"looking at the inputs: 1 of 2 done, waiting for {slow}" in said
+
+
+def test_who_waits_for_a_listing_hears_of_it_without_its_secrets(settings, monkeypatch):
+    heard, said = threading.Event(), []
+
+    class Slow:
+        def find(self, pattern: str) -> list[str]:
+            assert heard.wait(60)
+            return [pattern]
+
+    monkeypatch.setattr(request_module, "open_store", lambda *_: Slow())
+    monkeypatch.setattr(request_module, "_QUIET_S", 0.02)
+    where = "https://me:secret@host/*.mp4"
+    found = request_module._find(settings, lambda line: (said.append(line), heard.set()), where)
+    assert found == [where]
+    assert said[0].startswith("looking for inputs at https://")
+    assert "secret" not in said[0]
+
+
+def test_an_unknown_profile_is_refused_before_anything_is_looked_at(tmp_path):
+    with pytest.raises(ProfileError, match=r"'nosuch': is no profile. Known are .*rtx4090") as caught:
+        prepare([tmp_path / "missing.mp4"], tmp_path / "out", resolve(**{"lane.profile": "nosuch"}))
+    assert caught.value.exit_code == 2
+    with pytest.raises(ProfileError, match=r"mine.yaml"):
+        prepare([tmp_path / "missing.mp4"], tmp_path / "out", resolve(**{"lane.profile": str(tmp_path / "mine.yaml")}))
+    prepare([tmp_path / "missing.mp4"], tmp_path / "out", resolve(**{"lane.profile": "rtx4090"}))
 
 
 def test_a_fetch_for_the_examination_ends_with_it(web, talk, tmp_path, settings, monkeypatch):

@@ -616,6 +616,8 @@ def test_json_is_one_object_a_line(cluster, capfd):
         (["submit", "/a.mp4", "-o", "out"], "out: a relative path"),
         (["submit", "/a.mp4", "-o", "/out", "--set", "layuot=x"], "Did you mean framing.layout?"),
         (["submit", "/a.mp4", "-o", "/out", "--config", "none.yaml"], "none.yaml"),
+        (["submit", "/a.mp4", "-o", "/out", "--set", "lane.profile=nosuch"], "'nosuch': is no profile. Known are a100"),
+        (["submit", "/a.mp4", "-o", "/out", "--set", "lane.profile=mine.yaml"], "lane.profile=mine.yaml: a relative"),
         (["submit", "/a.mp4", "-o", "/out", "--id", "a b"], "not a name"),
         (["submit", "/a.mp4", "-o", "/out", "--stop", "x"], "one job that is there already"),
         (["submit", "--follow", "x", "--stop", "y"], "one job that is there already"),

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from dualface_ray.cli.text import shown
 from dualface_ray.errors import RequestError
-from dualface_ray.settings import resolve
+from dualface_ray.hardware import load_profile
+from dualface_ray.settings import Settings, resolve
 
 if TYPE_CHECKING:
     from dualface_ray.bench import LaneRow
@@ -130,7 +131,7 @@ def bench_identity(request: IdentityRequest, *, as_json: bool = False) -> int:
         SettingsError: an unknown split, scene or setting.
         DualfaceError: an extra, a model or the additional portraits are missing.
     """
-    settings = resolve(sets=request.sets)
+    settings = _settings(request.sets)
     if not 1 <= request.seconds <= 600:
         raise RequestError("a scene lasts 1 to 600 seconds", where="--seconds", remedy="Choose another length.")
     from dualface_ray.bench import run_identity_bench
@@ -146,6 +147,13 @@ def bench_identity(request: IdentityRequest, *, as_json: bool = False) -> int:
     )
     sys.stdout.write(json.dumps(json.loads(result.to_json())) + "\n" if as_json else result.text())
     return 0
+
+
+def _settings(sets: Sequence[str]) -> Settings:
+    settings = resolve(sets=sets)
+    if settings.lane.profile:
+        load_profile(settings.lane.profile)  # an unknown one is an error, whether or not it is asked for here
+    return settings
 
 
 def _say(line: str) -> None:
@@ -194,6 +202,7 @@ def bench_lane(request: LaneRequest, *, as_json: bool = False) -> int:
             where="bench lane",
             remedy=f"Modes are {', '.join(sorted(known))}; backends cpu and cuda.",
         )
+    _settings(request.sets)
     from dualface_ray.bench import run_lane_bench
 
     def save(rows: Sequence[LaneRow]) -> None:

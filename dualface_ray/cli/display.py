@@ -15,6 +15,9 @@ class RunDisplay(Display, Protocol):
     def say_starting(self) -> None:
         """Tell the user that the job is being set up."""
 
+    def say_looking(self, line: str) -> None:
+        """Tell the user what is waited for meanwhile; it changes every second, and is empty when that is over."""
+
 
 @contextmanager
 def open_display(*, as_json: bool, quiet: bool, out: TextIO, err: TextIO) -> Iterator[RunDisplay]:

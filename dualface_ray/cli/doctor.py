@@ -70,6 +70,7 @@ def findings(request: DoctorRequest) -> Iterator[Finding]:
     """
     profile = load_profile(request.profile) if request.profile else None
     settings = _settings(request)
+    profile = profile or _settings_profile(settings)
     yield python_finding(sys.version_info[:3])
     yield from _packages()
     yield _configs()
@@ -83,7 +84,7 @@ def findings(request: DoctorRequest) -> Iterator[Finding]:
     yield _ray_address()
     from dualface_ray.cli.doctor_cards import card_checks
 
-    yield from card_checks(driver, around, profile or _settings_profile(settings), settings)
+    yield from card_checks(driver, around, profile, settings)
 
 
 def _settings(request: DoctorRequest) -> Settings:

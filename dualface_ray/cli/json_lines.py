@@ -40,6 +40,9 @@ class JsonDisplay:
         """Tell the reader that the request was accepted so far."""
         self._write("starting")
 
+    def say_looking(self, line: str) -> None:
+        """Say nothing: a machine waits without being told."""
+
     def say(self, line: str) -> None:
         """A remark of the command line itself."""
         self._write("note", text=line)

@@ -45,7 +45,11 @@ class LiveDisplay:
 
     def say_starting(self) -> None:
         """A spinner, for starting Ray takes seconds."""
-        self._live.update(Spinner("dots", text="starting"))
+        self.say_looking("")
+
+    def say_looking(self, line: str) -> None:
+        """Beside the spinner."""
+        self._live.update(Spinner("dots", text=Text(shown(line) or "starting")))
 
     def say(self, line: str) -> None:
         """One line above the table."""

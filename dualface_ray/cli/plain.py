@@ -32,6 +32,9 @@ class QuietDisplay:
     def say_starting(self) -> None:
         """Say nothing."""
 
+    def say_looking(self, line: str) -> None:
+        """Say nothing."""
+
     def say(self, line: str) -> None:
         """Say nothing."""
 
@@ -58,9 +61,16 @@ class PlainDisplay:
         self._notes = 0
         self._began_s = clock()
         self._next_s = self._began_s + _EVERY_S
+        self._look_s = self._began_s
 
     def say_starting(self) -> None:
         """Say nothing: the lanes introduce themselves, and a refused request shall be one line."""
+
+    def say_looking(self, line: str) -> None:
+        """The first one, and then as seldom as how far it is."""
+        if line and self._clock() >= self._look_s:
+            self._look_s = self._next_after()
+            self.say(line)
 
     def say(self, line: str) -> None:
         """One line for the user."""
@@ -82,8 +92,7 @@ class PlainDisplay:
                 self._states[video.index] = video.state
                 self.say(_change(video))
         if self._clock() >= self._next_s:
-            settled = self._clock() - self._began_s >= _SETTLED_S
-            self._next_s = self._clock() + (_LATER_S if settled else _EVERY_S)
+            self._next_s = self._next_after()
             running = [video for video in snapshot.videos if video.state is VideoState.RUNNING]
             for video in running[:_MAX_ROWS]:
                 self.say(_progress(video))
@@ -92,6 +101,10 @@ class PlainDisplay:
             if len(snapshot.videos) > 1:
                 sums = totals(snapshot)
                 self.say(f"total: {sums.sentence()}, {sums.fps:.1f} fps, {duration(sums.eta_s)} left")
+
+    def _next_after(self) -> float:
+        settled = self._clock() - self._began_s >= _SETTLED_S
+        return self._clock() + (_LATER_S if settled else _EVERY_S)
 
     def finish(self, snapshot: JobSnapshot) -> None:
         """The last changes, then the table."""

@@ -60,6 +60,7 @@ def run_request(request: Request, *, as_json: bool = False, quiet: bool = False)
                     settings=settings,
                     address=request.address,
                     say=display.say,
+                    looking=display.say_looking,
                 ) as job,
                 terminated_is_interrupted(),  # again: connecting to Ray sets its own handler
             ):

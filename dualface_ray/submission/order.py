@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from dualface_ray.errors import RequestError
+from dualface_ray.hardware import load_profile
 from dualface_ray.media import require_text
 from dualface_ray.settings import Settings
 
@@ -30,7 +31,7 @@ class Order:
     """One job: inputs and output as the cluster's nodes know them, and settings resolved here.
 
     Raises:
-        RequestError: a path is relative or not UTF-8, or there are no inputs.
+        RequestError: a path is relative or not UTF-8, there are no inputs, or there is no profile of that name.
     """
 
     inputs: tuple[str, ...]
@@ -49,6 +50,11 @@ class Order:
         for key in _PATHS:
             if leaves[key]:
                 check_path(str(leaves[key]), where=f"{key}={leaves[key]}")
+        profile = self.settings.lane.profile
+        if profile.endswith((".yaml", ".yml")):
+            check_path(profile, where=f"lane.profile={profile}")
+        elif profile:
+            load_profile(profile)
 
     def entrypoint(self) -> str:
         """The command as one line for a shell; settings travel as one ``--set`` for each that is not the default."""
