@@ -125,8 +125,10 @@ def submit(
     Exit code 2: the request was wrong, or the cluster does not take it; nothing was submitted.
     """
     from dualface_ray.cli.run import Request
-    from dualface_ray.cli.submit import SubmitRequest, run_submit
+    from dualface_ray.cli.submit import SubmitRequest, check_one_job, run_submit
 
+    new = {"INPUT": inputs, "--list": list_file, "--output": output, "--id": name, "--working-dir": working_dir}
+    check_one_job({"--follow": follow, "--stop": stop, "--status": status}, new)
     wanted = None
     if inputs or list_file:
         if output is None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -35,6 +36,26 @@ class SubmitRequest:
     follow: str | None = None
     stop: str | None = None
     status: str | None = None
+
+
+def check_one_job(there: Mapping[str, object], new: Mapping[str, object]) -> None:
+    """Refuse a command line that is about two jobs.
+
+    Args:
+        there: options that name a job which is there already, with what was given.
+        new: what makes a new one, likewise.
+
+    Raises:
+        RequestError: two of the former, or one of each, were given.
+    """
+    asked = [name for name, value in there.items() if value is not None]
+    making = [name for name, value in new.items() if value]
+    if len(asked) > 1 or (asked and making):
+        mixed, names = " and ".join((*asked, *making)), ", ".join(there)
+        raise RequestError(
+            f"{mixed} do not go together: {names} name one job that is there already",
+            remedy="Give one of these alone, or none of them to start a new job.",
+        )
 
 
 class Speaker:
@@ -81,11 +102,6 @@ def run_submit(request: SubmitRequest, *, as_json: bool = False, quiet: bool = F
         DualfaceError: the request is wrong, or the cluster does not take it.
     """
     speaker = Speaker(as_json, quiet, sys.stdout, sys.stderr)
-    known = [name for name in (request.follow, request.stop, request.status) if name is not None]
-    if len(known) > 1 or (known and request.run is not None):
-        raise RequestError(
-            "--follow, --stop and --status name one job that is there already", remedy="Give one of them and no INPUT."
-        )
     if request.stop is not None:
         return _stop(Submission(request.stop, request.address), speaker)
     if request.status is not None:
