@@ -32,33 +32,37 @@ fi
 profile=${DUALFACE_PROFILE:-}
 [ -n "$profile" ] || profile=$(cat /etc/dualface/profile 2>/dev/null || true)
 [ -n "$profile" ] || fail "no profile: set DUALFACE_PROFILE or write its name to /etc/dualface/profile (see configs/profiles)"
-cards=0 driver=
-if [ "$profile" != cpu ]; then
-  command -v nvidia-smi >/dev/null || fail "profile $profile, but no nvidia-smi: is NVIDIA_DRIVER_CAPABILITIES=compute,utility,video set?"
-  cards=$(nvidia-smi --list-gpus | grep -c '^GPU ' || true)
-  driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader)
-  driver=${driver%%$'\n'*}  # one line a card, all the same
-  [ "$cards" -gt 0 ] || fail "profile $profile, but no card is visible"
-fi
-
-# resources as JSON, from the profile
-resources=$(python3 - "$profile" "$cards" "$driver" <<'PY'
+# what the profile says: its kind, or with cards and driver the resources as JSON; an unknown one is refused here, before
+# anything is said about cards
+ask() {
+  python3 - "$@" <<'PY'
 import json
 import sys
 
 from dualface_ray.errors import DualfaceError
 from dualface_ray.hardware import load_profile
 
-name, cards, driver = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+name, *machine = sys.argv[1:]
 try:
     profile = load_profile(name)
 except DualfaceError as error:
-    sys.exit(f"start-node: {error}")
-print(json.dumps(profile.node_resources(cards, driver)))
+    print(f"start-node: profile {error}", file=sys.stderr)
+    sys.exit(2)
+print(json.dumps(profile.node_resources(int(machine[0]), machine[1])) if machine else profile.kind)
 PY
-)
+}
+kind=$(ask "$profile")
+cards=0 driver=
+if [ "$kind" = gpu ]; then
+  command -v nvidia-smi >/dev/null || fail "profile $profile, but no nvidia-smi: is NVIDIA_DRIVER_CAPABILITIES=compute,utility,video set?"
+  cards=$(nvidia-smi --list-gpus | grep -c '^GPU ' || true)
+  driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader) || fail "profile $profile, but nvidia-smi fails: is the driver loaded?"
+  driver=${driver%%$'\n'*}  # one line a card, all the same
+  [ "$cards" -gt 0 ] || fail "profile $profile, but no card is visible"
+fi
+
+resources=$(ask "$profile" "$cards" "$driver")
 labels="dualface-profile=$profile${driver:+,dualface-driver=$driver}"
-[ "$profile" != cpu ] || labels=dualface-profile=cpu
 case $2 in *:*) head=$2 ;; *) head=$2:6379 ;; esac
 # shellcheck disable=SC2086
 exec ray start --address="$head" --num-gpus="$cards" --resources="$resources" --labels="$labels" \

@@ -361,7 +361,7 @@ def test_a_worker_without_a_card_and_the_head(stand_ins):
         ((), {}, "usage"),
         (("worker",), {}, "usage"),
         (("worker", "head"), {}, "no profile"),
-        (("worker", "head"), {"DUALFACE_PROFILE": "rtx9999"}, "is no profile"),
+        (("worker", "head"), {"DUALFACE_PROFILE": "rtx9999"}, "profile 'rtx9999': is no profile. Known are a100"),
         (("head",), {"RAY_AUTH_TOKEN_PATH": "/nowhere/token"}, "no token"),
     ],
 )
@@ -370,6 +370,17 @@ def test_a_node_that_cannot_be_started_says_why(stand_ins, arguments, env, says)
     assert code != 0
     assert says in errors
     assert called == []
+
+
+def test_an_unknown_profile_is_named_before_anything_is_said_about_cards(stand_ins):
+    (stand_ins[0] / "nvidia-smi").write_text("#!/bin/bash\nexit 9\n", encoding="utf-8")
+    code, errors, called = script(stand_ins, "start-node.sh", "worker", "head", DUALFACE_PROFILE="rtx9999")
+    assert (code, called, errors.count("\n")) == (2, [], 1)
+    assert errors.startswith("start-node: profile 'rtx9999': is no profile. Known are ")
+    assert "rtx4090" in errors
+    code, errors, called = script(stand_ins, "start-node.sh", "worker", "head", DUALFACE_PROFILE="rtx4090")
+    assert (code, called) == (2, [])
+    assert "nvidia-smi fails" in errors
 
 
 # --- metrics on a real Ray ----------------------------------------------------------------------------------------
