@@ -60,8 +60,9 @@ template <class F>
 static void run_grid(unsigned gx, unsigned gy, unsigned gz, unsigned threads, bool barriers, F body) {
   gridDim = {gx, gy, gz};
   blockDim = {threads, 1, 1};
+  if (threads == 1) pthread_barrier_init(&block_barrier, nullptr, 1);  // nobody to wait for
   for (unsigned z = 0; z < gz; ++z) for (unsigned y = 0; y < gy; ++y) for (unsigned x = 0; x < gx; ++x) {
-    if (!barriers) {
+    if (!barriers || threads == 1) {
       blockIdx = {x, y, z};
       for (unsigned t = 0; t < threads; ++t) { threadIdx = {t, 0, 0}; body(); }
       continue;
@@ -73,6 +74,7 @@ static void run_grid(unsigned gx, unsigned gy, unsigned gz, unsigned threads, bo
     for (auto &one : team) one.join();
     pthread_barrier_destroy(&block_barrier);
   }
+  if (threads == 1) pthread_barrier_destroy(&block_barrier);
 }
 """
 

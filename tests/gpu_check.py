@@ -953,8 +953,8 @@ def lane(work: Path) -> None:
     from dualface_ray.backends import DevicePlan, load_backend
     from dualface_ray.settings import Settings
 
-    found = sorted(Path(os.environ["GPU_CHECK_MEDIA"]).rglob("*.mp4"))
-    need(found, "pass --media with a folder that holds an .mp4 of people")
+    found = [Path(os.environ["GPU_CHECK_CLIP"])] if "GPU_CHECK_CLIP" in os.environ else []
+    need(found, "pass --clip with a video of two people")  # who they are must be clear: else a hair decides
     source = work / "excerpt.mp4"
     with av.open(str(found[0])) as given, av.open(str(source), "w") as out:
         stream = out.add_stream("libx264", rate=30, options={"preset": "veryfast"})
@@ -1392,7 +1392,7 @@ def oom(work: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", f"import gpu_check; gpu_check.hold({leave})"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT / "tests",
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ["PYTHONPATH"]])},
     )  # fmt: skip
     try:
         need(

@@ -18,8 +18,19 @@ import pytest
 from dualface_ray.backends.cuda.kernels import KERNELS, source
 
 _C_TYPES = {"float": np.float32, "int": np.int32}
-_STRIDED = frozenset({"centerface", "compose", "compose_rows", "describe", "patches", "signature"})
-"""Kernels that stride over their block and give the same result for any number of threads; few are faster here."""
+_STRIDED = frozenset(
+    {
+        "centerface",
+        "compose",
+        "compose_rows",
+        "describe",
+        "letterbox_float",
+        "letterbox_half",
+        "patches",
+        "signature",
+    }
+)
+"""Kernels that stride over their block and give the same result for any number of threads; one is the fastest here."""
 _blocks: dict[int, int] = {}
 
 
@@ -177,7 +188,7 @@ class RawModule:
                 ctype = {np.uint64: ctypes.c_void_p, np.int32: ctypes.c_int, np.float32: ctypes.c_float}[wanted]
                 values.append(ctype(given.item()))
             assert 0 < int(np.prod(block)) <= 1024
-            threads = min(block[0], 16) if entry in _STRIDED else block[0]
+            threads = 1 if entry in _STRIDED else block[0]
             size = (*grid, 1, 1)[:3]
             function = getattr(cuda_shim.compiled(self._name), f"run_{entry}")
             function.restype = None

@@ -199,6 +199,48 @@ class Nvml:
         raise self.NVMLError
 
 
+class TwoCards(Nvml):
+    """Cards GPU-0 and GPU-1, of which the second is the busier."""
+
+    def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
+        return "580.0"
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return 2
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> str:  # noqa: N802
+        return f"GPU-{index}"
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: bytes) -> str:  # noqa: N802
+        return uuid.decode()
+
+    def nvmlDeviceGetName(self, handle: str) -> str:  # noqa: N802
+        return "card"
+
+    def nvmlDeviceGetUUID(self, handle: str) -> str:  # noqa: N802
+        return handle
+
+    def nvmlDeviceGetMemoryInfo(self, handle: str) -> Any:  # noqa: N802
+        return types.SimpleNamespace(used=(handle == "GPU-1") * 7, total=9)
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, 0), ("1", 7), ("0,1", 0), ("GPU-1", 7)])
+def test_the_meter_reads_the_card_that_this_process_may_use(
+    given: str | None, used: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    library = TwoCards()
+    meter = GpuMeter.open("", library)
+    assert meter is not None
+    reading = meter.read()
+    assert reading is not None
+    assert reading.memory_bytes == used
+    meter.close()
+    assert library.inits == 0
+
+
 def test_the_sampler_sums_up_and_lets_go() -> None:
     library = Nvml()
     with GpuSampler("GPU-1", 0.001, lambda uuid: GpuMeter.open(uuid, library)) as sampler:

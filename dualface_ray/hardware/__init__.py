@@ -57,7 +57,6 @@ from dualface_ray.hardware.probing import (
     probe_driver,
     probe_ipc,
     probe_libraries,
-    visible,
 )
 from dualface_ray.hardware.profiles import (
     Profile,
@@ -69,6 +68,7 @@ from dualface_ray.hardware.profiles import (
 )
 from dualface_ray.hardware.surroundings import FolderFacts, Surroundings, folder_facts, surroundings
 from dualface_ray.hardware.threads import ThreadBudget, thread_budget
+from dualface_ray.hardware.visible import visible
 
 __all__ = [
     "CardFacts",

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from dualface_ray.hardware.gpus import Gpu, gpus
-from dualface_ray.hardware.probing import visible
 from dualface_ray.hardware.profiles import load_profile
+from dualface_ray.hardware.visible import visible
 
 
 class Declared(NamedTuple):

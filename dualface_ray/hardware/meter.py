@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 from dataclasses import dataclass
 from typing import Any
+
+from dualface_ray.hardware.gpus import gpus
+from dualface_ray.hardware.visible import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class GpuMeter:
 
     @staticmethod
     def open(uuid: str = "", library: Any = None) -> GpuMeter | None:
-        """A meter of the card with this UUID (``GPU-…``); of the first card when it is empty.
+        """A meter of the card with this UUID (``GPU-…``); of the first that this process may use when it is empty.
 
         Args:
             uuid: as NVML writes it.
@@ -44,6 +48,7 @@ class GpuMeter:
             nvml.nvmlInit()
         except nvml.NVMLError:
             return None
+        uuid = uuid or _first_visible(nvml)
         try:
             # Old versions of the library take bytes only, new ones both.
             handle = nvml.nvmlDeviceGetHandleByUUID(uuid.encode()) if uuid else nvml.nvmlDeviceGetHandleByIndex(0)
@@ -76,3 +81,10 @@ class GpuMeter:
         except self._nvml.NVMLError:
             return None
         return float(share) / 100
+
+
+def _first_visible(nvml: Any) -> str:
+    """UUID of the card that CUDA calls 0, where ``CUDA_VISIBLE_DEVICES`` chooses; empty where it does not."""
+    if not os.environ.get("CUDA_VISIBLE_DEVICES"):
+        return ""
+    return next((card.uuid for card in visible(gpus(nvml))), "")

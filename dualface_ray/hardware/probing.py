@@ -8,12 +8,11 @@ Runs only when somebody asks for it (``dualface probe``, ``doctor``, tests); a j
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from dualface_ray.hardware.child import Outcome, run_part
 from dualface_ray.hardware.facts import (
@@ -49,39 +48,6 @@ def probe_driver(run: Runner = run_part) -> DriverFacts:
         why = outcome.why or "NVML gave no answer"
         return DriverFacts(Unknown(why), Unknown(why), (), why, 0)
     return driver_facts(outcome.value)
-
-
-class _Numbered(Protocol):
-    """A card as NVML counts it."""
-
-    @property
-    def index(self) -> int: ...
-
-    @property
-    def uuid(self) -> Maybe[str]: ...
-
-
-_Card = TypeVar("_Card", bound=_Numbered)
-
-
-def visible(cards: Iterable[_Card], environment: Mapping[str, str] = os.environ) -> tuple[_Card, ...]:
-    """The cards that ``CUDA_VISIBLE_DEVICES`` leaves, its numbers read in the order of the PCI bus (NVML's order)."""
-    given = environment.get("CUDA_VISIBLE_DEVICES")
-    found = tuple(cards)
-    if given is None:
-        return found
-    kept: list[_Card] = []
-    for word in (part.strip() for part in given.split(",")):
-        fits = [
-            card
-            for card in found
-            if (word.isdecimal() and card.index == int(word))
-            or (word.startswith("GPU-") and isinstance(card.uuid, str) and card.uuid.startswith(word))
-        ]
-        if len(fits) != 1:
-            break  # CUDA itself ignores everything behind an entry that names nothing
-        kept += [card for card in fits if card not in kept]
-    return tuple(kept)
 
 
 def probe_card(
