@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from dualface_ray.api import Job
-from dualface_ray.bench.chaos import SETTINGS, actor_processes, make_clips, plans, run_chaos_bench
+from dualface_ray.bench.chaos import SETTINGS, actor_processes, command, make_clips, plans, run_chaos_bench
 from dualface_ray.bench.sameness import checked, unfinished
 from dualface_ray.report import VideoState
 from dualface_ray.settings import resolve
@@ -59,6 +60,20 @@ def until(job: Job, condition: Callable[[tuple[str, ...]], bool], seconds: float
     while not (snapshot := job.snapshot()).final and not condition(snapshot.lanes):
         assert time.monotonic() < deadline_s, snapshot
         time.sleep(0.05)
+
+
+def test_a_command_ends_with_whoever_started_it() -> None:
+    code = """
+import signal, time
+signal.signal(signal.SIGTERM, lambda *_: exit(7))
+print("up", flush=True)
+time.sleep(60)
+"""
+    with suppress(KeyboardInterrupt), command([sys.executable, "-c", code]) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        raise KeyboardInterrupt
+    assert process.returncode == 7, "it was asked, and has cleaned up"
 
 
 @pytest.mark.long

@@ -187,6 +187,41 @@ SLOW = """
 """
 
 
+ENDLESS = """
+    import sys, time, dualface_ray.bench, dualface_ray.demo
+    from dualface_ray.cli.app import execute
+
+    def endless(*arguments, **_):
+        folder = arguments[0] if arguments[0].is_dir() else arguments[0].parent
+        (folder / "in").mkdir()
+        print("RUNNING", file=sys.stderr, flush=True)
+        time.sleep(60)
+
+    dualface_ray.bench.run_chaos_bench = dualface_ray.demo.make_demo = endless
+    sys.exit(execute(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("argv", [["bench", "chaos"], ["demo", "-o", "out"]])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_was_laid_out_goes_with_whoever_ends_it(argv, number, tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(ENDLESS), *argv],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+    ) as process:
+        for line in process.stderr:
+            if "RUNNING" in line:
+                break
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err == "dualface: stopped\n"
+    assert [path.name for path in tmp_path.rglob("*")] == (["out"] if "out" in argv else [])
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("options", [[], ["--json"], ["--quiet"]])
 def test_a_signal_cancels_the_job_and_closes_it(number, options):

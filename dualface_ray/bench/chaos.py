@@ -42,6 +42,8 @@ SETTINGS: dict[str, Any] = {
 }
 """Two small lanes; deaths in a row are what is tried here, so lanes come back soon."""
 LIMIT_S = 3600.0
+STOP_S = 60.0
+"""A command that is told to stop takes some seconds to clean up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,22 +243,23 @@ def kill_driver(
     """Start the command, kill it when some videos are complete, and start it again."""
     words = [sys.executable, "-m", "dualface_ray", "run", *map(str, videos), "-o", str(out), "--json"]
     words += [item for name, value in SETTINGS.items() for item in ("--set", f"{name}={value}")]
-    first = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert first.stdout is not None  # noqa: S101 - it was asked for
-    done = 0
-    for line in first.stdout:
-        event = json.loads(line)
-        done += event.get("event") == "video" and event.get("state") == "done"
-        if done >= max(1, len(videos) // 3):
-            break
-    below = psutil.Process(first.pid).children(recursive=True)
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
+    with command(words) as first:
+        assert first.stdout is not None  # noqa: S101 - it was asked for
+        done = 0
+        for line in first.stdout:
+            event = json.loads(line)
+            done += event.get("event") == "video" and event.get("state") == "done"
+            if done >= max(1, len(videos) // 3):
+                break
+        below = psutil.Process(first.pid).children(recursive=True)
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
     psutil.wait_procs([child for child in below if "Agent" not in child.name()], timeout=60)
     complete = [plan for plan in plans(videos, out, settings) if plan.report.exists()]
     stamps = {path: path.stat().st_mtime_ns for plan in complete for path in plan.files}
     began_s = time.monotonic()
-    second = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    with command(words) as second:
+        second.communicate(timeout=LIMIT_S)
     return DriverDeath(
         done_before=len(complete),
         touched=tuple(path.name for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp),
@@ -267,13 +270,32 @@ def kill_driver(
     )
 
 
+@contextmanager
+def command(words: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that does not outlive this block: whatever ends it, the process is told to stop and cleans up."""
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.communicate(timeout=STOP_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+
+
 def _job(
     videos: Sequence[Path], out: Path, settings: Settings, killer: Killer | None
 ) -> tuple[float, JobSnapshot, int]:
     """Run a job to its end; seconds, its last words, and processes of its lanes that are left."""
     from dualface_ray.api import run
 
+    ours = signal.getsignal(signal.SIGTERM)
     with run(list(videos), out, settings=settings) as job:
+        if ours is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ours)  # connecting to Ray has set its own
         if killer is None:
             snapshot = job.wait(LIMIT_S)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,18 @@ from dualface_ray.cli.faults import guarded
 from dualface_ray.cli.options import Json, Sets, finish
 
 bench_app = typer.Typer(name="bench", help="Measurements against a reference in the same run.", no_args_is_help=True)
+
+
+def _finish(measure: Callable[[], int], as_json: bool) -> None:
+    """Measure, and leave with the exit code. SIGTERM counts as Ctrl-C: what was laid out for it goes, too."""
+
+    def call() -> int:
+        from dualface_ray.cli.follow import terminated_is_interrupted
+
+        with terminated_is_interrupted():
+            return measure()
+
+    finish(guarded(call, as_json=as_json))
 
 
 @bench_app.command("cpu")
@@ -24,13 +37,9 @@ def bench_cpu(
     """Compare the CPU lane with an ffmpeg that crops two fixed windows, and with deface."""
     from dualface_ray.cli.bench import bench_cpu as measure
 
-    finish(
-        guarded(
-            lambda: measure(
-                seconds=seconds, pairs=pairs, deface_seconds=deface_seconds, memory=memory, as_json=as_json
-            ),
-            as_json=as_json,
-        )
+    _finish(
+        lambda: measure(seconds=seconds, pairs=pairs, deface_seconds=deface_seconds, memory=memory, as_json=as_json),
+        as_json,
     )
 
 
@@ -53,7 +62,7 @@ def bench_identity(
     from dualface_ray.cli.bench import bench_identity as measure
 
     request = IdentityRequest(split, tuple(scenes or ()), tuple(seeds or ()), seconds, tuple(sets or ()), output)
-    finish(guarded(lambda: measure(request, as_json=as_json), as_json=as_json))
+    _finish(lambda: measure(request, as_json=as_json), as_json)
 
 
 @bench_app.command("schedule")
@@ -68,11 +77,9 @@ def bench_schedule(
     """Run the real scheduling code on a virtual clock, beside a lower bound of the time it takes."""
     from dualface_ray.cli.bench import bench_schedule as measure
 
-    finish(
-        guarded(
-            lambda: measure(lanes=lanes, videos=videos, deaths=deaths, seed=seed, picture=picture, as_json=as_json),
-            as_json=as_json,
-        )
+    _finish(
+        lambda: measure(lanes=lanes, videos=videos, deaths=deaths, seed=seed, picture=picture, as_json=as_json),
+        as_json,
     )
 
 
@@ -87,11 +94,7 @@ def bench_chaos(
     """Kill actors of a job, then its driver: every video has to come out right."""
     from dualface_ray.cli.bench import bench_chaos as measure
 
-    finish(
-        guarded(
-            lambda: measure(clips=clips, every_s=every, seconds=seconds, seed=seed, as_json=as_json), as_json=as_json
-        )
-    )
+    _finish(lambda: measure(clips=clips, every_s=every, seconds=seconds, seed=seed, as_json=as_json), as_json)
 
 
 @bench_app.command("lane")
@@ -116,7 +119,7 @@ def bench_lane(
     from dualface_ray.cli.bench import bench_lane as measure
 
     request = LaneRequest(clip, streams, processes, modes, repeats, backend, tuple(sets or ()), fresh, output)
-    finish(guarded(lambda: measure(request, as_json=as_json), as_json=as_json))
+    _finish(lambda: measure(request, as_json=as_json), as_json)
 
 
 @bench_app.command("batching")
@@ -129,7 +132,7 @@ def bench_batching(
     """On a GPU: one central batch against a context per stream."""
     from dualface_ray.cli.bench import bench_batching as measure
 
-    finish(guarded(lambda: measure(clip=clip, rounds=rounds, build=build, as_json=as_json), as_json=as_json))
+    _finish(lambda: measure(clip=clip, rounds=rounds, build=build, as_json=as_json), as_json)
 
 
 @bench_app.command("compose")
@@ -140,4 +143,4 @@ def bench_compose(
     """On a GPU: composition on the card against composition on the CPU."""
     from dualface_ray.cli.bench import bench_compose as measure
 
-    finish(guarded(lambda: measure(rounds=rounds, as_json=as_json), as_json=as_json))
+    _finish(lambda: measure(rounds=rounds, as_json=as_json), as_json)

@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from dualface_ray.cli.follow import terminated_is_interrupted
 from dualface_ray.cli.run import Request, run_request
 from dualface_ray.cli.text import shown
 from dualface_ray.errors import OutputExistsError, RequestError
@@ -46,7 +47,8 @@ def run_demo(request: DemoRequest, *, as_json: bool = False, quiet: bool = False
     if settings.lane.profile:
         load_profile(settings.lane.profile)
     talk = not (as_json or quiet)
-    clip = render_clip(request, talk=talk)
+    with terminated_is_interrupted():
+        clip = render_clip(request, talk=talk)
     if as_json:
         sys.stdout.write(json.dumps({"event": "rendered", "clip": str(clip)}) + "\n")
         sys.stdout.flush()
