@@ -16,7 +16,7 @@ from typing import Any
 
 from dualface_ray.backends.storage import RemoteLock, scratch_root
 from dualface_ray.errors import ActorError, ClusterError, OutputBusyError, OutputError, RequestError
-from dualface_ray.hardware import cores
+from dualface_ray.hardware import Declared, cores, declared
 from dualface_ray.media import OutputLock, folder_gone, remove_partials, remove_workspace
 from dualface_ray.report import JobSnapshot, VideoState, VideoTask, write_failure
 from dualface_ray.request import Inputs, prepare, refused, settle
@@ -287,9 +287,13 @@ def connect(settings: Settings, address: str | None = None) -> None:
         ray.init(address=target, log_to_driver=logs, logging_level="ERROR")
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # On a cluster whoever starts a node declares what its cards may do; here that is us.
+    own = declared(settings.lane.profile) if settings.lane.backend != "cpu" else Declared({}, {})
     ray.init(
         address="local",
-        num_cpus=settings.lane.cores * max(1, settings.lane.count) or cores(),
+        resources=own.resources,
+        labels=own.labels,
+        num_cpus=max(cores(), settings.lane.cores * max(1, settings.lane.count)),
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
         log_to_driver=logs,

@@ -8,12 +8,15 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
 
+from dualface_ray import api
 from dualface_ray.api import connect
 from dualface_ray.errors import ClusterError
+from dualface_ray.hardware import Gpu, declared
 from dualface_ray.media import plan_outputs
 from dualface_ray.report import (
     RunReport,
@@ -125,3 +128,32 @@ def test_cancelling_and_closing_such_a_job_is_harmless(
         assert job.wait(0.0).exit_code == 0
         assert job.snapshot().videos[0].state is VideoState.SKIPPED
     job.close()
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What a private Ray would be started with, on a machine of two RTX 4090 and 32 cores."""
+    given: dict[str, Any] = {}
+    cards = tuple(Gpu(n, "NVIDIA GeForce RTX 4090", f"GPU-{n}", 24 << 30, "550.67") for n in range(2))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(api, "declared", lambda profile: declared(profile, look=lambda: cards))
+    monkeypatch.setattr(api, "cores", lambda: 32)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", lambda **arguments: given.update(arguments))
+    return given
+
+
+def test_a_private_ray_declares_what_the_profile_lets_this_machines_cards_do(started: dict[str, Any]) -> None:
+    connect(resolve(**{"lane.profile": "rtx4090", "lane.cores": 16}))
+    assert started["resources"] == {"nvdec_session": 12, "nvenc_session": 8}
+    assert started["labels"] == {"dualface-driver": "550.67"}
+    assert started["num_cpus"] == 32, "both cards' lanes have room"
+
+
+@pytest.mark.parametrize("overrides", [{}, {"lane.profile": "rtx4090", "lane.backend": "cpu"}])
+def test_without_a_profile_or_for_the_cpu_it_declares_nothing(
+    overrides: dict[str, str], started: dict[str, Any]
+) -> None:
+    connect(resolve(**overrides))
+    assert (started["resources"], started["labels"]) == ({}, {})
