@@ -40,6 +40,8 @@ class Ports:
     may_grow: Callable[[], bool] = lambda: False
     """Whether somebody adds nodes to this cluster by himself (an autoscaler)."""
     profiles: Callable[[str], Profile] = load_profile
+    no_room: Callable[[LanePlan, PlacementError], PlacementError] = lambda _plan, error: error
+    """Says who has taken what a lane has waited for in vain."""
 
 
 @dataclass(slots=True, eq=False)
@@ -138,6 +140,8 @@ class Fleet:
             DualfaceError: it was the last one, and no lane has ever worked or none will.
         """
         cause = lane.failure or ActorError("died", where=lane.plan.lane_id)
+        if isinstance(cause, PlacementError):
+            cause = self.ports.no_room(lane.plan, cause)
         self._last_error = cause
         self._take_off(lane)
         if lane.lost or lane.draining or isinstance(cause, PlacementError):

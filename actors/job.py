@@ -18,6 +18,7 @@ from actors.backlog.manifest import Manifest, manifest_path
 from actors.backlog.pieces import DiskPieces, with_leftovers
 from actors.backlog.units import Step, Unit, Units
 from actors.backlog.workqueue import WorkQueue
+from actors.cluster.holders import groups, no_room
 from actors.cluster.nodes import dashboard, grows, here, look
 from actors.cluster.witness import Witness, not_shared
 from actors.fleet import Fleet, Ports
@@ -63,7 +64,14 @@ class JobRunner:
         self._units = Units([self._board.task(name) for name in self._todo], settings, pieces)
         self._queue = WorkQueue()
         self._attempts = AttemptBook(settings.job.max_attempts)
-        self._fleet = Fleet(settings, Ports(look=look, make=lambda plan: Lane(plan, settings, job_id), may_grow=grows))
+        patience_s = settings.job.placement_timeout_s
+        ports = Ports(
+            look=look,
+            make=lambda plan: Lane(plan, settings, job_id),
+            may_grow=grows,
+            no_room=lambda plan, _error: no_room(plan, patience_s, look(), groups(), job_id),
+        )
+        self._fleet = Fleet(settings, ports)
         self._manifest = _manifest(tasks)
         self._keep: set[str] = set()
         """Videos whose finished parts stay for the next run: it was the job that failed, now or before."""

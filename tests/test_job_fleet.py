@@ -218,6 +218,17 @@ def test_a_lane_without_room_is_taken_off_and_the_last_one_names_what_is_missing
         world.turn()
 
 
+def test_the_error_of_a_lane_without_room_says_who_has_taken_it():
+    world = World(node("a"))
+    ports = replace(world.fleet.ports, no_room=lambda plan, error: PlacementError(f"{error.what}: {plan.node_id}"))
+    world.fleet.ports = ports
+    world.turn()
+    world.nodes[0] = node("a", used=4)
+    world.fleet.lanes["lane-0"].die(PlacementError("no room"))
+    with pytest.raises(PlacementError, match="no room: a"):
+        world.turn()
+
+
 def test_closing_closes_all():
     world = World(node("a"), node("b"))
     world.turn()
