@@ -274,7 +274,7 @@ def connect(settings: Settings, address: str | None = None) -> None:
     that happens to run on this machine.
 
     Raises:
-        ClusterError: nobody listens at the address.
+        ClusterError: nobody listens at the address, or whoever does lets us not in.
     """
     import ray
 
@@ -284,7 +284,15 @@ def connect(settings: Settings, address: str | None = None) -> None:
     logs = bool(os.environ.get("DUALFACE_DEBUG"))
     if target:
         _check_listener(target)
-        ray.init(address=target, log_to_driver=logs, logging_level="ERROR")
+        try:
+            ray.init(address=target, log_to_driver=logs, logging_level="ERROR")
+        except (ConnectionError, RuntimeError) as error:  # no token, another version, auto and nobody there
+            raise ClusterError(
+                f"this Ray cannot be joined ({' '.join(str(error).split())[:300]})",
+                where=target,
+                remedy="Check that it runs and is of the same version, and that its token is where Ray looks for it "
+                "(RAY_AUTH_TOKEN, ~/.ray/auth_token; with RAY_AUTH_MODE=token).",
+            ) from error
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # On a cluster whoever starts a node declares what its cards may do; here that is us.

@@ -60,6 +60,24 @@ def test_an_address_that_cannot_be_is_the_same_error() -> None:
         connect(resolve(), "127.0.0.1:99999")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [ConnectionError("Failed to connect to\nRay cluster at 10.0.0.1:6379"), RuntimeError("Version mismatch")],
+)
+def test_a_ray_that_lets_nobody_in_is_one_line(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuses)
+    with pytest.raises(ClusterError) as caught:
+        connect(resolve(), "auto")
+    assert caught.value.exit_code == 2
+    assert str(caught.value).startswith(f"auto: this Ray cannot be joined ({str(error).split()[0]}")
+    assert "\n" not in str(caught.value)
+    assert "token" in caught.value.remedy
+
+
 def finished(source: Path, folder: Path) -> None:
     """What a finished run leaves, as far as the next one looks at it."""
     settings = resolve()
