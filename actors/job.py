@@ -22,7 +22,7 @@ from actors.cluster.holders import groups, no_room
 from actors.cluster.nodes import dashboard, grows, here, look
 from actors.cluster.witness import Witness, not_shared
 from actors.fleet import Fleet, Ports
-from actors.lane import Lane, facts_of
+from actors.lane import Lane, LaneState, facts_of
 from actors.messages import SegmentJob, StreamStatus
 from actors.metrics import Exporter, JobMetrics
 from actors.recovery import AttemptBook, blames_the_lane
@@ -138,8 +138,10 @@ class JobRunner:
     def _turn(self, now_s: float) -> None:
         for lane in self._fleet.turn(now_s, self._units.rings):
             self._bury(lane, now_s)
-        self._queue.follow({lane_id: lane.draining for lane_id, lane in self._fleet.lanes.items()})
+        lanes = self._fleet.lanes.values()
+        self._queue.follow([(lane.plan, lane.state is LaneState.READY, lane.draining) for lane in lanes], now_s)
         self._queue.add(self._units.release(self._fleet.slots, may_cut=not self._fleet.mixed))
+        self._queue.expect(self._units.held_s)
         ready = self._fleet.ready if self._shared() else []
         for lane in ready:
             for status in list(lane.streams.values()):
@@ -240,6 +242,9 @@ class JobRunner:
         if not status.state.final:
             frames = self._units.progress(unit.unit_id, status.frames_done, status.frames_total)
             self._board.moved(unit.video, status.state if unit.last else VideoState.RUNNING, *frames)
+            if status.frames_total:
+                share = status.frames_done / status.frames_total
+                self._queue.moved(lane.plan.lane_id, unit.unit_id, share, now_s)
             return
         error = status.error
         if status.state is VideoState.DONE:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import pytest
+
 from actors.backlog.units import Unit
 from actors.backlog.workqueue import WorkQueue
 from actors.messages import Work
@@ -60,16 +62,61 @@ def test_a_dead_lane_gives_everything_back():
 
 def test_lanes_that_drain_and_go_are_not_counted_on():
     queue = WorkQueue()
-    queue.add([unit("v1", cost_s=600), unit("v2", cost_s=600)])
     slow, fast = plan("lane-0"), replace(plan("lane-1"), profile="fast", speed=10.0)
-    assert queue.next_for(fast, 0.0) == "v1"
-    assert queue.next_for(slow, 0.0) is None, "the fast one has both done sooner"
-    queue.follow({"lane-0": False, "lane-1": True})
-    assert queue.next_for(fast, 0.0) is None
-    assert queue.next_for(slow, 0.0) == "v2"
-    queue.finished("lane-1", "v1", 60.0)
-    queue.follow({"lane-0": False})
-    assert queue.left_s(60.0) == 540
+    for number, lane in enumerate((slow, fast)):  # each shows how fast it is
+        queue.add([unit(f"first{number}", cost_s=1)])
+        assert queue.next_for(lane, 0.0) == f"first{number}"
+        queue.finished(lane.lane_id, f"first{number}", 1 / lane.speed)
+    queue.add([unit("v1", cost_s=600), unit("v2", cost_s=600)])
+    assert queue.next_for(fast, 1.0) == "v1"
+    assert queue.next_for(slow, 1.0) is None, "the fast one has both done sooner"
+    queue.follow([(slow, True, False), (fast, True, True)], 1.0)
+    assert queue.next_for(fast, 1.0) is None
+    assert queue.next_for(slow, 1.0) == "v2"
+    queue.finished("lane-1", "v1", 61.0)
+    queue.follow([(slow, True, False)], 61.0)
+    assert queue.left_s(61.0) == pytest.approx(540)
+
+
+def test_whoever_asks_first_does_not_take_what_others_do_sooner():
+    """All lanes of the job are known before the first of them asks."""
+    queue = WorkQueue()
+    queue.add([unit(f"v{n}", cost_s=cost) for n, cost in enumerate((600, 590, 580, 50))])
+    slow, fast = plan("lane-0"), replace(plan("lane-1", 3), profile="fast", speed=30.0)
+    queue.follow([(slow, True, False), (fast, False, False)], 0.0)
+    assert queue.next_for(slow, 0.0) == "v3"
+    queue.finished("lane-0", "v3", 50.0)
+    assert queue.next_for(slow, 50.0) is None, "the fast one still starts; it has all of them done 60 s after that"
+    assert queue.next_for(slow, 100.0) == "v0", "it is late"
+
+
+def test_lanes_that_wait_for_more_take_what_fits_before_that():
+    """Long videos become units one after the other: those that wait are not all there is."""
+    queue = WorkQueue()
+    slow, fast = plan("lane-0"), replace(plan("lane-1"), profile="fast", speed=10.0)
+    for number, lane in enumerate((slow, fast)):
+        queue.add([unit(f"first{number}", cost_s=1)])
+        assert queue.next_for(lane, 0.0) == f"first{number}"
+        queue.finished(lane.lane_id, f"first{number}", 1 / lane.speed)
+    queue.add([unit("v1", cost_s=600), unit("v2", cost_s=600)])
+    assert queue.next_for(fast, 1.0) == "v1"
+    assert queue.next_for(slow, 1.0) is None
+    queue.expect(20_000.0)
+    assert queue.next_for(slow, 1.0) == "v2"
+    assert queue.left_s(1.0) == pytest.approx(21_200 / 11, rel=0.05)
+
+
+def test_progress_shows_the_speed():
+    queue = WorkQueue()
+    queue.add([unit("v1", cost_s=100)])
+    lane = plan("lane-0")
+    assert queue.next_for(lane, 0.0) == "v1"
+    assert queue.left_s(20.0) == pytest.approx(80)
+    for now in range(21):
+        queue.moved("lane-0", "v1", 0.02 * now, float(now))
+    queue.moved("nobody", "v1", 0.9, 20.0)
+    queue.moved("lane-0", "v2", 0.9, 20.0)
+    assert queue.left_s(20.0) == pytest.approx(30, rel=0.1)
 
 
 def test_what_is_dropped_is_nowhere():

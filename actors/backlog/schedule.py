@@ -1,83 +1,23 @@
 """Schedule: which video a lane takes next, so that all lanes end at about the same time. Pure.
 
-    add(video, cost) ─► shelf (waiting, by cost) ──next_for(lane, now)──► running ──finished, lane_died──► speeds
+    add(video, cost) ─► shelf (waiting, by cost) ──next_for(lane, now)──► running ──moved, finished──► speeds
                               └──prefetch_for(lane, now)──► set aside for that lane; taken back when it dies or is idle
 
-Longest first, as in list scheduling on machines of different speed (Graham 1969: LPT), with one rule beside it: a lane
-takes only what it would finish before everything else is expected to be finished. A slow lane so takes shorter videos
-near the end, and none at all when the others will be done sooner without it. Every decision looks at a fixed number of
-cost classes and sums that are kept up to date, so its time does not depend on how many videos or lanes there are.
+A lane takes only what it would finish before everything else is expected to be finished. A slow lane so takes shorter
+videos near the end, and none at all when the others will be done sooner without it. What a lane has begun stays there:
+a wrong first guess of its speed costs most where there are few videos, so lanes of several kinds show their speed
+first. Who takes what is decided in ``Choice``, from what ``Crew`` and ``Speeds`` know of lanes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
+from actors.backlog.choice import Choice
+from actors.backlog.crew import Crew
 from actors.backlog.shelf import Shelf
-
-_LANE_MEMORY = 0.3
-"""Weight of the newest measurement in how a lane compares with its kind."""
-_KIND_MEMORY = 0.02
-"""Least weight of a measurement in the speed of a kind; the first ones weigh as in a plain average."""
-_SLACK = 1.02
-"""A lane may end this much after the expected end: estimates are no better than that."""
-_CAUTION = 0.8
-"""A slower lane takes the longest video that it would finish within this share of the time left."""
-_PLENTY = 4
-"""While so many videos wait for each slot, a lane of a kind that has shown nothing yet begins with a short one."""
-_WEAK = 0.75
-"""A lane that reaches less than this share of its kind's speed is not trusted with the longest videos."""
-
-
-@dataclass(slots=True)
-class _Kind:
-    """Lanes that are about equally fast, and sums over them that give the work left at any moment."""
-
-    speed: float
-    """Cost a second of one video, while as many run beside it as usual."""
-    samples: int = 0
-    lanes: int = 0
-    slots: float = 0.0
-    """Sum over its lanes of slots times ratio."""
-    busy: int = 0
-    busy_cost: float = 0.0
-    busy_ratio: float = 0.0
-    busy_moment: float = 0.0
-    """Sums over its running videos: cost, ratio, and ratio times the moment of their beginning."""
-
-    def left(self, now: float) -> float:
-        """Cost of what runs, less what must be done by now."""
-        return max(0.0, self.busy_cost - self.speed * (self.busy_ratio * now - self.busy_moment))
-
-
-@dataclass(slots=True)
-class _Run:
-    cost: float
-    ratio: float
-    begun: float
-
-
-@dataclass(slots=True)
-class _Lane:
-    kind: _Kind
-    slots: int
-    ratio: float = 1.0
-    """Its speed over its kind's."""
-    running: dict[str, _Run] = field(default_factory=dict)
-    aside: tuple[str, float] | None = None
-    retired: bool = False
-
-    @property
-    def speed(self) -> float:
-        return self.kind.speed * self.ratio
-
-    def free_in(self, now: float) -> float:
-        """Seconds until a slot is expected to be free; 0 when one is, or should be."""
-        if len(self.running) < self.slots:
-            return 0.0
-        return max(0.0, min(run.begun + run.cost / self.speed for run in self.running.values()) - now)
+from actors.backlog.speeds import LOOK_WEIGHT, Runner
 
 
 class Schedule:
@@ -96,9 +36,8 @@ class Schedule:
         self._costs: dict[str, float] = {}
         self._owners: dict[str, str] = {}
         self._aside_of: dict[str, str] = {}
-        self._lanes: dict[str, _Lane] = {}
-        self._kinds: dict[str, _Kind] = {}
-        self._slots = 0
+        self._crew = Crew()
+        self._choice = Choice(self._crew, self._waiting, self._aside)
 
     # --- videos ---------------------------------------------------------------------------------------------------
     def add(self, video: str, cost: float) -> None:
@@ -113,6 +52,11 @@ class Schedule:
             raise ValueError(f"a cost is a positive number, not {cost}")
         self._costs[video] = cost
         self._waiting.put(video, cost)
+        self._choice.changed()
+
+    def expect(self, cost: float) -> None:
+        """Videos of so much cost, 0 or more, will be added later: lanes are not to end with what waits now."""
+        self._choice.more = cost
 
     def drop(self, video: str) -> None:
         """Forget a video, wherever it is: cancelled, or given up."""
@@ -121,10 +65,11 @@ class Schedule:
             return
         self._waiting.remove(video, cost)
         if self._aside.remove(video, cost):
-            self._lanes[self._aside_of.pop(video)].aside = None
+            self._crew[self._aside_of.pop(video)].aside = None
         owner = self._owners.pop(video, None)
         if owner is not None:
-            self._stop(self._lanes[owner], video)
+            self._crew[owner].stop(video)
+        self._choice.changed()
 
     @property
     def waiting(self) -> int:
@@ -142,28 +87,32 @@ class Schedule:
         yield from self._aside
 
     # --- lanes ----------------------------------------------------------------------------------------------------
-    def join(self, lane: str, *, kind: str, slots: int, speed: float) -> None:
-        """A lane is ready.
+    def join(self, lane: str, *, kind: str, slots: int, speed: float, comes: float | None = None) -> None:
+        """A lane is there, or will be.
 
         Args:
             lane: its id.
             kind: lanes of one kind are about equally fast: a new one begins with what the others have shown. There
                 should be few kinds.
             slots: videos at once.
-            speed: first guess for all its slots together; counts until a lane of the kind has finished something.
+            speed: first guess for all its slots together; counts until lanes of the kind have shown something.
+            comes: the moment at which it will probably be there; None = it is. Others leave it its share of what waits
+                until it is a minute late, and again once it is there.
 
         Raises:
             ValueError: the lane is here already, or the numbers are not positive.
         """
-        if lane in self._lanes:
+        if lane in self._crew:
             raise ValueError(f"{lane} has joined already")
         if slots < 1 or not 0 < speed < math.inf:
             raise ValueError(f"slots={slots} and speed={speed} must be positive")
-        known = self._kinds.setdefault(kind, _Kind(speed / slots))
-        known.lanes += 1
-        known.slots += slots
-        self._lanes[lane] = _Lane(known, slots)
-        self._slots += slots
+        self._crew.join(lane, kind, slots, speed, comes)
+        self._choice.changed()
+
+    def hear(self, lane: str, now: float) -> None:
+        """A lane that was to come is there; a lane that asks is, too."""
+        if self._crew.hear(self._crew[lane], now):
+            self._choice.changed()
 
     def lane_died(self, lane: str, left: Mapping[str, float] | None = None) -> tuple[str, ...]:
         """A lane is gone; its videos wait again, before others of their length.
@@ -175,55 +124,59 @@ class Schedule:
         Returns:
             the videos it had begun.
         """
-        gone = self._lanes.pop(lane, None)
+        gone = self._crew.remove(lane)
         if gone is None:
             return ()
         orphans = tuple(gone.running)
         for video in orphans:
-            self._stop(gone, video)
+            gone.stop(video)
             del self._owners[video]
             remains = (left or {}).get(video, math.inf)
             if 0 < remains < self._costs[video]:
                 self._costs[video] = remains
             self._waiting.put(video, self._costs[video], first=True)
-        self._leave(gone)
+        self._give_back(gone)
         return orphans
 
     def retire(self, lane: str) -> None:
         """A lane finishes what it has and takes nothing more: what waits is left to the others."""
-        known = self._lanes.get(lane)
-        if known is not None:
-            self._leave(known)
+        if lane in self._crew:
+            self._crew.leave(self._crew[lane])
+            self._give_back(self._crew[lane])
 
     def speed_of(self, lane: str) -> float:
         """What is known of a lane's speed, all its slots together, in cost a second."""
-        known = self._lanes[lane]
+        known = self._crew[lane]
         return known.slots * known.speed
 
     # --- decisions ------------------------------------------------------------------------------------------------
     def next_for(self, lane: str, now: float) -> str | None:
-        """The video that this lane begins now; None when it has no free slot or the others finish sooner without it.
+        """The video that this lane begins now.
 
-        A lane that got None asks again later: its answer changes when other lanes die or prove slower. While anything
-        waits and nothing runs, no lane gets None.
+        None when it has no free slot, when the others finish sooner without it, or when speeds are not known yet and
+        will be in some seconds. It asks again a few times a second: its answer changes when speeds become known, and
+        when other lanes die or prove slower. While anything waits, nothing runs and no lane is to come, none gets None.
         """
-        asking = self._lanes[lane]
-        if asking.retired or len(asking.running) >= asking.slots:
+        asking = self._crew[lane]
+        self.hear(lane, now)
+        if asking.retired or asking.full or not self.waiting:
             return None
-        found = self._choose(asking, now)
+        if asking.kind.asked is None:
+            asking.kind.asked = now
+        found = self._choice.next(asking, now)
+        if found is None and not self._owners and not self._crew.expects:  # somebody has to
+            self._choice.changed()
+            found = self._waiting.shortest() or self._aside.shortest()
         if found is None:
             return None
         video, cost = found
         if not self._waiting.remove(video, cost):
             self._aside.remove(video, cost)
-            self._lanes[self._aside_of.pop(video)].aside = None
-        asking.running[video] = run = _Run(cost, asking.ratio, now)
+            self._crew[self._aside_of.pop(video)].aside = None
+        asking.begin(video, cost, now)
         self._owners[video] = lane
-        kind = asking.kind
-        kind.busy += 1
-        kind.busy_cost += cost
-        kind.busy_ratio += run.ratio
-        kind.busy_moment += run.ratio * now
+        if not self._waiting.size:
+            self._choice.changed()
         return video
 
     def prefetch_for(self, lane: str, now: float) -> str | None:
@@ -233,17 +186,40 @@ class Schedule:
         wait beside idle lanes; nor when fewer videos wait than there are lanes: then any of them may be free first.
         Other lanes take what is set aside only when nothing else waits, or when this lane dies.
         """
-        asking = self._lanes[lane]
+        asking = self._crew[lane]
+        self.hear(lane, now)
         if asking.retired:
             return None
-        if asking.aside is None and self._waiting.size >= len(self._lanes) and asking.free_in(now) <= self._ahead_s:
-            found = self._from(self._waiting, asking, now)
+        if asking.aside is None and self._waiting.size >= len(self._crew) and asking.free_in(now) <= self._ahead_s:
+            found = self._choice.ahead(asking, now, now + self._ahead_s)
             if found is not None:
                 self._waiting.remove(*found)
                 self._aside.put(*found)
                 self._aside_of[found[0]] = lane
                 asking.aside = found
+                if not self._waiting.size:
+                    self._choice.changed()
         return asking.aside[0] if asking.aside is not None else None
+
+    def moved(self, lane: str, video: str, share: float, now: float) -> None:
+        """A running video has come so far: a lane shows how fast it is long before it has finished anything.
+
+        It may be told as often as one likes. A message from a lane that does not have this video (any more) changes
+        nothing.
+
+        Args:
+            lane: where.
+            video: which.
+            share: of it that is done, from 0 to 1.
+            now: the moment.
+        """
+        if self._owners.get(video) != lane:
+            return
+        runner = self._crew[lane]
+        speed = runner.look(video, share, now)
+        if speed is not None:
+            self._crew.speeds.learn(runner, speed, LOOK_WEIGHT)
+            self._choice.changed()
 
     def finished(self, lane: str, video: str, seconds: float, *, cost: float | None = None) -> None:
         """A video is done, or has failed for good, after so many seconds on this lane.
@@ -258,100 +234,24 @@ class Schedule:
         """
         if self._owners.get(video) != lane:
             return
-        done = self._lanes[lane]
+        done = self._crew[lane]
         del self._owners[video]
         estimate = self._costs.pop(video)
-        self._stop(done, video)
+        done.stop(video)
         if seconds > 0:
-            _learn(done, (cost or estimate) / seconds)
+            self._crew.speeds.learn(done, (cost or estimate) / seconds)
+        self._choice.changed()
 
     def expected_end(self, now: float) -> float:
         """When everything would be done if all lanes shared what is left; infinite without lanes."""
-        left, speed = self._left(now), self._total_speed()
-        return now + left / speed if speed > 0 else math.inf if left > 0 else now
+        return self._choice.expected_end(now)
 
     # --- inside ---------------------------------------------------------------------------------------------------
-    def _leave(self, lane: _Lane) -> None:
-        """Nothing that waits is counted on this lane any more."""
-        if lane.retired:
-            return
-        lane.retired = True
+    def _give_back(self, lane: Runner) -> None:
+        """What was set aside for it waits for anybody."""
         if lane.aside is not None:
             del self._aside_of[lane.aside[0]]
             self._aside.remove(*lane.aside)
             self._waiting.put(*lane.aside, first=True)
             lane.aside = None
-        self._slots -= lane.slots
-        lane.kind.lanes -= 1
-        lane.kind.slots = lane.kind.slots - lane.slots * lane.ratio if lane.kind.lanes else 0.0
-
-    def _choose(self, asking: _Lane, now: float) -> tuple[str, float] | None:
-        if asking.aside is not None and self._helps(asking, asking.aside[1], now):
-            return asking.aside
-        found = self._from(self._waiting, asking, now) or self._from(self._aside, asking, now)
-        if found is None and not self._owners:
-            return self._waiting.shortest() or self._aside.shortest()  # somebody has to
-        return found
-
-    def _from(self, shelf: Shelf, asking: _Lane, now: float) -> tuple[str, float] | None:
-        if not shelf.size:
-            return None
-        if not asking.kind.samples and self._slots * _PLENTY <= shelf.size and self._several_kinds():
-            return shelf.shortest()  # a wrong first guess must not put the longest video on the slowest lane
-        if self._is_fastest(asking):
-            return shelf.longest()
-        found = shelf.longest(asking.speed * (self.expected_end(now) - now) * _CAUTION)
-        if found is None:
-            found = shelf.shortest()
-            if found is not None and not self._helps(asking, found[1], now):
-                return None
-        return found
-
-    def _helps(self, asking: _Lane, cost: float, now: float) -> bool:
-        """Whether a video of this cost ends sooner on this lane than if it were left to the others."""
-        if self._is_fastest(asking):
-            return True
-        total, left = self._total_speed(), self._left(now)
-        took = cost / asking.speed
-        if took <= left / total * _SLACK:
-            return True
-        others = total - asking.speed
-        return others <= 0 or took <= left / others + cost / self._fastest()
-
-    def _is_fastest(self, asking: _Lane) -> bool:
-        return asking.ratio >= _WEAK and asking.kind.speed >= self._fastest() / _SLACK
-
-    def _several_kinds(self) -> bool:
-        return sum(kind.lanes > 0 for kind in self._kinds.values()) > 1
-
-    def _fastest(self) -> float:
-        return max((kind.speed for kind in self._kinds.values() if kind.lanes), default=math.inf)
-
-    def _total_speed(self) -> float:
-        return sum(kind.speed * kind.slots for kind in self._kinds.values() if kind.lanes)
-
-    def _left(self, now: float) -> float:
-        """Cost of all that waits or runs, less what running videos must have done by now."""
-        return self._waiting.cost + self._aside.cost + sum(kind.left(now) for kind in self._kinds.values())
-
-    def _stop(self, lane: _Lane, video: str) -> None:
-        """Take a running video out of the sums."""
-        run, kind = lane.running.pop(video), lane.kind
-        kind.busy -= 1
-        if kind.busy:
-            kind.busy_cost -= run.cost
-            kind.busy_ratio -= run.ratio
-            kind.busy_moment -= run.ratio * run.begun
-        else:
-            kind.busy_cost = kind.busy_ratio = kind.busy_moment = 0.0  # no rounding is carried on
-
-
-def _learn(lane: _Lane, speed: float) -> None:
-    """A lane has shown this speed for one video. Averages are geometric: one absurd value moves them little."""
-    kind = lane.kind
-    kind.samples += 1
-    kind.speed *= (speed / kind.speed) ** max(1.0 / kind.samples, _KIND_MEMORY)
-    before = lane.ratio
-    lane.ratio *= (speed / (kind.speed * lane.ratio)) ** _LANE_MEMORY
-    if not lane.retired:
-        kind.slots += lane.slots * (lane.ratio - before)
+        self._choice.changed()

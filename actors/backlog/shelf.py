@@ -67,6 +67,11 @@ class Shelf:
         low = self._occupied & -self._occupied
         return self._head(low.bit_length() - 1) if low else None
 
+    def longest_first(self) -> Iterator[tuple[str, float]]:
+        """All of them with their costs; equal ones in the order in which they leave."""
+        for place in sorted(self._classes, reverse=True):
+            yield from self._classes[place].items()
+
     def __iter__(self) -> Iterator[str]:
         for queue in self._classes.values():
             yield from queue

@@ -161,6 +161,8 @@ class Units:
         held = set(self._videos) - set(self._short)
         self._held = sorted(held, key=lambda name: self._videos[name].cost_s)
         """Long videos that nobody has looked at yet, the longest last."""
+        self.held_s = sum(self._videos[name].cost_s for name in held)
+        """Cost of these."""
 
     def __getitem__(self, unit_id: str) -> Unit:
         return self._units[unit_id]
@@ -197,6 +199,7 @@ class Units:
         self._short = []
         while self._held and slots and len(self._from_long) < slots:
             name = self._held.pop()
+            self.held_s = self.held_s - self._videos[name].cost_s if self._held else 0.0
             ready += self._begin(self._videos[name], slots, may_cut)
         return ready
 

@@ -7,11 +7,14 @@ whole videos and spans ─► Schedule ─► the lane that ends soonest with th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from actors.backlog.schedule import Schedule
 from actors.backlog.units import Unit
 from actors.placement import LanePlan
+
+START_S = 20.0
+"""A lane that has just been placed probably works so much later: processes start, models are loaded."""
 
 
 class WorkQueue:
@@ -55,6 +58,14 @@ class WorkQueue:
         self._ahead[plan.lane_id] = unit_id
         return unit_id
 
+    def moved(self, lane_id: str, unit_id: str, share: float, now_s: float) -> None:
+        """So much of a running unit is done, from 0 to 1: that shows how fast the lane is."""
+        self._schedule.moved(lane_id, unit_id, share, now_s)
+
+    def expect(self, cost_s: float) -> None:
+        """So many seconds of video will become units later."""
+        self._schedule.expect(cost_s)
+
     def finished(self, lane_id: str, unit_id: str, now_s: float) -> None:
         """A unit has ended on this lane, one way or the other."""
         self._schedule.finished(lane_id, unit_id, now_s - self._began_s.pop(unit_id, now_s))
@@ -69,17 +80,24 @@ class WorkQueue:
             if unit.small:
                 self._small.appendleft(unit.unit_id)
 
-    def follow(self, lanes: Mapping[str, bool]) -> None:
+    def follow(self, lanes: Iterable[tuple[LanePlan, bool, bool]], now_s: float) -> None:
         """Count on these lanes and no others for what waits.
 
         Args:
-            lanes: all that live, by id; True = it finishes what it has and takes nothing more.
+            lanes: all that live, also those that start; whether each works already, and whether it finishes what it has
+                and takes nothing more.
+            now_s: monotonic clock.
         """
-        for lane_id in [lane_id for lane_id in self._lanes if lane_id not in lanes]:
+        living = {plan.lane_id: (plan, works, draining) for plan, works, draining in lanes}
+        for lane_id in [lane_id for lane_id in self._lanes if lane_id not in living]:
             self.lane_died(lane_id, ())  # it has drained: had it died, its units would have been given back by now
-        for lane_id, draining in lanes.items():
-            if draining and lane_id in self._lanes:
+        for lane_id, (plan, works, draining) in living.items():
+            if draining:
                 self._schedule.retire(lane_id)
+                continue
+            self._know(plan, None if works else now_s + START_S)
+            if works:
+                self._schedule.hear(lane_id, now_s)
 
     def drop(self, unit_ids: Iterable[str]) -> None:
         """These are not wanted any more, wherever they are."""
@@ -93,7 +111,7 @@ class WorkQueue:
         """Until all that is known is expected to be done; infinite without lanes."""
         return self._schedule.expected_end(now_s) - now_s
 
-    def _know(self, plan: LanePlan) -> None:
+    def _know(self, plan: LanePlan, comes_s: float | None = None) -> None:
         if plan.lane_id not in self._lanes:
             self._lanes.add(plan.lane_id)
-            self._schedule.join(plan.lane_id, kind=plan.kind, slots=plan.streams, speed=plan.speed)
+            self._schedule.join(plan.lane_id, kind=plan.kind, slots=plan.streams, speed=plan.speed, comes=comes_s)

@@ -8,6 +8,7 @@
     slots on a card ─► drawn there | brought down and drawn by OpenCV ─► rates
     a job ─► its actors and its driver killed ─► the same results, and what it cost
     simulated lanes and videos, virtual clock ─► the real schedule ─► makespan beside a lower bound
+    a few videos, the lanes of one rack, lanes that share their speed ─► the real units and queue ─► the same
 
 Knows how to run the whole product and other programs beside it; nothing of the product may know this room. No figure
 leaves it that was not measured in the same run as its reference.
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from dualface_ray.bench.outcome import ScheduleBench
     from dualface_ray.bench.schedule import run_schedule_bench
     from dualface_ray.bench.scoreboard import IdentityBench
+    from dualface_ray.bench.small import run_small_bench
 
 __all__ = [
     "BatchingBench",
@@ -45,6 +47,7 @@ __all__ = [
     "run_identity_bench",
     "run_lane_bench",
     "run_schedule_bench",
+    "run_small_bench",
 ]
 
 _HOMES = {
@@ -62,6 +65,7 @@ _HOMES = {
     "run_cpu_bench": "cpu",
     "run_identity_bench": "identity",
     "run_schedule_bench": "schedule",
+    "run_small_bench": "small",
 }
 
 

@@ -1,10 +1,13 @@
-"""FirstCome: first come, first served, which the schedule is compared with; and what a simulation asks of either."""
+"""First come, first served, which the schedule is compared with; and what a simulation asks of either."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
+
+from actors.backlog.units import Unit
+from actors.placement import LanePlan
 
 
 class Queue(Protocol):
@@ -32,6 +35,9 @@ class Queue(Protocol):
 
     def prefetch_for(self, lane: str, now: float) -> str | None:
         """What it may begin next."""
+
+    def moved(self, lane: str, video: str, share: float, now: float) -> None:
+        """It has come so far."""
 
     def finished(self, lane: str, video: str, seconds: float) -> None:
         """It is done."""
@@ -79,6 +85,43 @@ class FirstCome:
         """Nothing: nobody knows who comes first."""
         return None
 
+    def moved(self, lane: str, video: str, share: float, now: float) -> None:
+        """Nothing follows from that."""
+
     def finished(self, lane: str, video: str, seconds: float) -> None:
         """It is done."""
         self._running[lane].discard(video)
+
+
+class FirstUnits:
+    """The same for units; small ones, which others wait for, go first here, too."""
+
+    def __init__(self) -> None:
+        self._small: deque[str] = deque()
+        self._rest: deque[str] = deque()
+
+    def add(self, units: Iterable[Unit]) -> None:
+        """Last in the queue."""
+        for unit in units:
+            (self._small if unit.small else self._rest).append(unit.unit_id)
+
+    def expect(self, cost_s: float) -> None:
+        """Nothing follows from that."""
+
+    def follow(self, lanes: Iterable[tuple[LanePlan, bool, bool]], now_s: float) -> None:
+        """Nothing follows from that."""
+
+    def next_for(self, plan: LanePlan, now_s: float) -> str | None:
+        """The first in the queue."""
+        queue = self._small or self._rest
+        return queue.popleft() if queue else None
+
+    def ahead_for(self, plan: LanePlan, now_s: float) -> str | None:
+        """Nothing: nobody knows who comes first."""
+        return None
+
+    def moved(self, lane_id: str, unit_id: str, share: float, now_s: float) -> None:
+        """Nothing follows from that."""
+
+    def finished(self, lane_id: str, unit_id: str, now_s: float) -> None:
+        """Nothing follows from that."""

@@ -7,7 +7,9 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
+from dualface_ray.bench.bound import lower_bound
 from dualface_ray.bench.firstcome import Queue
 from dualface_ray.bench.outcome import Decisions, ScheduleBench
 
@@ -19,10 +21,14 @@ RESTART_S = 60.0
 """A lane that died is back after this long."""
 SEGMENT_S = 300.0
 """Seconds of video after which what a lane has done is kept; a death costs what lies after the last such moment."""
+LOOK_S = 5.0
+"""How long after its beginning a lane first tells how far a video has come; then after twice as long, and so on."""
 AHEAD_S = 60.0
 """How long before a slot is expected to be free a lane asks what to prefetch."""
 NOISE = 0.15
 """Standard deviation of the logarithm of a video's real cost over its estimate."""
+HUNGRY = 16
+"""Refused lanes that ask again after each event."""
 STEPS = 120
 """Points of the curves in the picture."""
 
@@ -75,7 +81,8 @@ class Simulation:
             self._cost[f"v{number}"] = estimate * self._random.lognormvariate(-NOISE * NOISE / 2, NOISE)
             self._estimate[f"v{number}"] = estimate
             self._schedule.add(f"v{number}", estimate)
-        self._total, self._longest = sum(self._cost.values()), max(self._cost.values())
+        self._all = tuple(self._cost.values())
+        self._total = sum(self._all)
         self._lanes = [self._lane(number, lanes) for number in range(lanes)]
         self._events: list[tuple[float, int, str, _SimLane, str, int]] = []
         self._number = 0
@@ -115,9 +122,12 @@ class Simulation:
                 self._feed(lane, now)
             elif what == "ahead" and life == lane.life:
                 self._schedule.prefetch_for(lane.name, now)
+            elif what == "look" and life == lane.life and video in lane.begun:
+                self._look(lane, video, now)
             self._feed_hungry(now)
         result.makespan_s = now
-        result.lower_bound_s = max(self._bound(), self._longest / max(lane.rate for lane in self._lanes))
+        places = [lane.rate for lane in self._lanes for _ in range(lane.slots)]
+        result.lower_bound_s = max(self._bound(), lower_bound(self._all, places))
         times = sorted(self._timings)
         result.decisions = Decisions(
             len(times), times[len(times) // 2] * 1e6, times[len(times) * 99 // 100] * 1e6, times[-1] * 1e6
@@ -167,6 +177,13 @@ class Simulation:
         self._done += 1
         self._feed(lane, now)
 
+    def _look(self, lane: _SimLane, video: str, now: float) -> None:
+        """Tell how far a video has come; the next time after twice as long."""
+        age, seconds = now - lane.begun[video], self._cost[video] / lane.rate
+        self._schedule.moved(lane.name, video, age / seconds, now)
+        if 2 * age < seconds:
+            self._push(now + age, "look", lane, video)
+
     def _feed(self, lane: _SimLane, now: float) -> None:
         """Give a lane all that it takes now; one that is refused asks again when something has changed."""
         while len(lane.begun) < lane.slots:
@@ -179,17 +196,18 @@ class Simulation:
                 return
             lane.begun[video] = now
             self._push(now + self._cost[video] / lane.rate, "end", lane, video)
+            self._push(now + LOOK_S, "look", lane, video)
             if self._prefetch:
                 self._push(now + max(0.0, self._estimate[video] / lane.rate - AHEAD_S), "ahead", lane)
         self._hungry.discard(int(lane.name[5:]))
 
     def _feed_hungry(self, now: float) -> None:
-        """One refused lane asks again after each event: the polling of a real job, without its idle turns."""
-        if self._hungry and self._schedule.waiting:
-            number = self._hungry.pop()
-            self._feed(self._lanes[number], now)
-        elif not self._schedule.waiting:
+        """Some refused lanes ask again after each event: the polling of a real job, without its idle turns."""
+        if not self._schedule.waiting:
             self._hungry.clear()
+        for number in list(islice(self._hungry, HUNGRY)):
+            self._hungry.discard(number)
+            self._feed(self._lanes[number], now)
 
     # --- results --------------------------------------------------------------------------------------------------
     def _bound(self) -> float:
