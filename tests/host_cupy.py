@@ -238,6 +238,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
     vendor.cupy.cache_clear()
     vendor.device.cache_clear()
     monkeypatch.setattr(launch, "_kernels", {})
+    monkeypatch.setattr(launch, "_idle_streams", [])
     monkeypatch.setattr(vendor, "_local", types.SimpleNamespace())
     return module
 

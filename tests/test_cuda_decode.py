@@ -121,6 +121,7 @@ def session(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(room, "Decoder", SoftwareDecoder)
     monkeypatch.setattr(room, "SlotCopier", HostCopier)
     monkeypatch.setattr(room, "new_stream", NoStream)
+    monkeypatch.setattr(room, "give_back_stream", lambda _stream: None)
     monkeypatch.setattr(room, "enter_device", lambda: None)
     monkeypatch.setattr(room, "address_of", lambda slot: slot.ctypes.data)
     monkeypatch.setattr(room, "require_support", lambda *arguments: None)

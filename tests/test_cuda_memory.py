@@ -16,8 +16,9 @@ import pytest
 from dualface_ray.backends import DevicePlan, load_backend
 from dualface_ray.backends.cuda import nvdec as nvdec_room
 from dualface_ray.backends.cuda import vendor
+from dualface_ray.backends.cuda.compositor import CudaCompositor
 from dualface_ray.backends.cuda.gate import SessionGate
-from dualface_ray.backends.cuda.launch import Staging
+from dualface_ray.backends.cuda.launch import Staging, new_stream
 from dualface_ray.backends.cuda.nvenc import NvencSession
 from dualface_ray.errors import DeviceError, EncodeError, ModelError, VramBudgetError, is_out_of_memory
 from dualface_ray.media import EncodeSpec
@@ -229,3 +230,33 @@ def test_only_the_plans_orientations_are_built_beforehand(cupy: Any, monkeypatch
     off = Settings.model_validate({"identity": {"reid": "off"}})
     load_backend("cuda").prepare(off, built.append)
     assert built == [(384, 640), (640, 384)]
+
+
+def test_streams_of_past_videos_are_used_again(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CuPy keeps freed memory for the stream it was allocated on: each new stream would keep some for ever."""
+    made = []
+
+    class Counted(host_cupy.Stream):
+        def __init__(self, *, non_blocking: bool = False) -> None:
+            super().__init__(non_blocking=non_blocking)
+            made.append(self)
+
+    monkeypatch.setattr(cupy.cuda, "Stream", Counted)
+    for _ in range(5):
+        first, second = CudaCompositor(), CudaCompositor(deep=True)
+        assert first._stream is not second._stream
+        first.close()
+        first.close()
+        second.close()
+    assert len(made) == 2
+
+
+def test_a_stream_that_fails_is_left_alone(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = CudaCompositor()
+
+    def fail() -> None:
+        raise RuntimeError("cudaErrorIllegalAddress")
+
+    monkeypatch.setattr(first._stream, "synchronize", fail, raising=False)
+    first.close()
+    assert new_stream() is not first._stream

@@ -9,7 +9,7 @@ import numpy as np
 
 from dualface_ray.backends.cuda.arena import address_of
 from dualface_ray.backends.cuda.drawing import TileDrawing
-from dualface_ray.backends.cuda.launch import Staging, kernel, new_stream
+from dualface_ray.backends.cuda.launch import Staging, give_back_stream, kernel, new_stream
 from dualface_ray.backends.cuda.records import compose_job, compose_jobs
 from dualface_ray.backends.cuda.vendor import cupy, enter_device, translated
 from dualface_ray.compose import check_canvas
@@ -82,9 +82,12 @@ class CudaCompositor:
 
     def close(self) -> None:
         """Free the canvases; harmless when called twice."""
+        if self._closed:
+            return
         self._closed = True
         self._canvases.clear()
         self._drawing.close()
+        give_back_stream(self._stream)
 
     def _canvas(self, position: int, plan: CanvasPlan) -> Any:
         key = position, plan.width_px, plan.height_px

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dualface_ray.backends.cuda.arena import address_of
 from dualface_ray.backends.cuda.formats import hardware_info, only_on_cpu
-from dualface_ray.backends.cuda.launch import new_stream
+from dualface_ray.backends.cuda.launch import give_back_stream, new_stream
 from dualface_ray.backends.cuda.ledger import ONE_PICTURE_EACH, PictureLedger, Shown
 from dualface_ray.backends.cuda.nvdec import Decoder, Surface, require_support
 from dualface_ray.backends.cuda.surfaces import SlotCopier
@@ -160,6 +160,7 @@ class CudaDecodeSession:
         if decoder is not None:
             self._stream.synchronize()
             decoder.close()
+            give_back_stream(self._stream)
         self._demuxer.close()
 
     def _advance(self) -> bool:

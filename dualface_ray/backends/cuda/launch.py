@@ -11,6 +11,7 @@ from dualface_ray.backends.cuda.kernels import COMPILE_OPTIONS, KERNELS, source
 from dualface_ray.backends.cuda.vendor import COPY_HOST_TO_DEVICE, cupy, enter_device, translated
 
 _kernels: dict[str, Any] = {}
+_idle_streams: list[Any] = []
 _lock = threading.Lock()
 
 
@@ -41,10 +42,28 @@ def compile_all() -> None:
 
 
 def new_stream() -> Any:
-    """A stream that does not wait for the default one."""
+    """A stream that does not wait for the default one: one that was given back, or a new one.
+
+    CuPy's pool keeps what is freed for the stream it was allocated on. With new streams for every video, each past one
+    would leave its scratch memory behind: 2 MiB a clip, measured over 200 of them.
+    """
     enter_device()
+    try:
+        return _idle_streams.pop()
+    except IndexError:
+        pass
     with translated("creating a stream"):
         return cupy().cuda.Stream(non_blocking=True)
+
+
+def give_back_stream(stream: Any) -> None:
+    """The next ``new_stream`` may have it; nothing that was queued on it is still running then."""
+    try:
+        stream.synchronize()
+    except Exception:  # noqa: S110 - the device has failed, which its next user learns in full
+        pass
+    else:
+        _idle_streams.append(stream)
 
 
 def limit_pool(size_bytes: int) -> None:
