@@ -134,6 +134,23 @@ def test_lanes_show_their_speed_before_they_take_long_videos():
     assert schedule.next_for("slow", 8) in ("v3", None)
 
 
+def test_lanes_that_still_start_are_found_out_about_too():
+    """Cores are there before cards, and must not take the longest videos because the guesses say so."""
+    schedule = Schedule()
+    for number, cost in enumerate((5000, 4900, 4800, 100, 90)):
+        schedule.add(f"v{number}", cost)
+    schedule.join("cpu", kind="cpu", slots=2, speed=2)
+    schedule.join("gpu", kind="gpu", slots=2, speed=1, comes=20.0)
+    assert schedule.next_for("cpu", 0) == "v4"
+    for now in (1.0, 7.0):
+        schedule.moved("cpu", "v4", now / 90, now)
+    assert schedule.next_for("cpu", 8) is None
+    assert schedule.next_for("gpu", 10) == "v3"
+    for now in (11.0, 17.0):
+        schedule.moved("gpu", "v3", (now - 10) / 10, now)
+    assert schedule.next_for("gpu", 17) == "v0"
+
+
 def test_nobody_waits_long_for_speeds():
     """Neither where nothing moves nor where the whole job takes seconds."""
     for costs, seconds in (((20_000, 19_000, 18_000, 200), 30.0), ((60, 50, 40, 1), 2.0)):

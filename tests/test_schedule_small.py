@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import random
 from itertools import product
 
 import pytest
 
 from actors.backlog.workqueue import WorkQueue
-from dualface_ray.bench import run_schedule_bench, run_small_bench
+from dualface_ray.bench import SMALL_HEADER, run_schedule_bench, run_small_bench
 from dualface_ray.bench.bound import lower_bound
 from dualface_ray.bench.rack import LaneKind, Rack
-from dualface_ray.bench.small import HEADER, RACKS, WRONG
+from dualface_ray.bench.small import RACKS, WRONG
+from dualface_ray.cli.bench import bench_small
 from dualface_ray.errors import ActorError
 
 
@@ -52,7 +54,7 @@ def share(rack: str, videos: int, seed: int, *, cut: bool, right: bool) -> float
         ("4 rtx4090", False, 0.86),
         ("2 l40s, 2 t4", True, 0.62),
         ("2 l40s, 2 t4", False, 0.75),
-        ("2 rtx4090, 2 x 8 cores", False, 0.6),
+        ("2 x 8 cores, 2 rtx4090", False, 0.6),
         ("three speeds", False, 0.95),
     ],
 )
@@ -80,9 +82,20 @@ def test_a_row_for_each_rack_and_number():
     rows = run_small_bench(videos=(3,), seeds=1)
     assert len(rows) == 2 * len(RACKS) - 1, "lanes that encode differently cannot share a video"
     for row in rows:
-        assert len(row.cells()) == len(HEADER)
+        assert len(row.cells()) == len(SMALL_HEADER)
         assert 0 < row.wrong.worst <= row.wrong.mean <= 1.0
         assert 0 < row.first_come.worst <= 1.0
+
+
+def test_the_command_prints_a_table_and_json(monkeypatch, capsys):
+    rows = run_small_bench(videos=(2,), seeds=1)
+    monkeypatch.setattr("dualface_ray.bench.small.run_small_bench", lambda: rows)
+    assert bench_small() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split("  ")[0] == "lanes"
+    assert len(lines) == len(rows) + 1
+    assert bench_small(as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)[0]["videos"] == 2
 
 
 def test_a_job_that_does_not_end_is_an_error():

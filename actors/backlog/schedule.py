@@ -161,8 +161,7 @@ class Schedule:
         self.hear(lane, now)
         if asking.retired or asking.full or not self.waiting:
             return None
-        if asking.kind.asked is None:
-            asking.kind.asked = now
+        self._crew.speeds.ask(asking.kind, now)
         found = self._choice.next(asking, now)
         if found is None and not self._owners and not self._crew.expects:  # somebody has to
             self._choice.changed()

@@ -186,6 +186,7 @@ class Speeds:
 
     def __init__(self) -> None:
         self._kinds: dict[str, Kind] = {}
+        self._asked: float | None = None
 
     def kind(self, name: str, guess: float) -> Kind:
         """The kind of this name; a new one begins with the guess, in cost a second of one video."""
@@ -211,17 +212,25 @@ class Speeds:
         """Whether lanes of more than one kind are counted on."""
         return sum(kind.lanes > 0 for kind in self._kinds.values()) > 1
 
+    def ask(self, kind: Kind, now: float) -> None:
+        """A lane of this kind asks for a video."""
+        if self._asked is None:
+            self._asked = now
+        if kind.asked is None:
+            kind.asked = now
+
     def awaited(self, since: float) -> bool:
-        """Whether a kind has asked for its first video after that moment, and its speed is not known yet."""
-        return any(
-            not kind.known and kind.lanes > 0 and kind.asked is not None and kind.asked > since
-            for kind in self._kinds.values()
-        )
+        """Whether the speed of a kind is not known yet that has begun to ask after that moment.
+
+        One that has not asked yet, for its lanes still start, counts from the first question of anybody.
+        """
+        begun = [kind.asked if kind.asked is not None else self._asked for kind in self._unknown]
+        return any(moment is not None and moment > since for moment in begun)
 
     @property
     def all_known(self) -> bool:
         """Whether no kind has to be found out about."""
-        return all(kind.known for kind in self._kinds.values())
+        return not any(True for _ in self._unknown)
 
     @property
     def fastest(self) -> float:
@@ -236,6 +245,10 @@ class Speeds:
     def left(self, now: float) -> float:
         """Cost of all that runs, less what must be done by now."""
         return sum(kind.left(now) for kind in self._kinds.values())
+
+    @property
+    def _unknown(self) -> Iterator[Kind]:
+        return (kind for kind in self._kinds.values() if not kind.known and kind.lanes > 0)
 
     def _settle(self) -> None:
         """Set the speeds of all kinds.

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from dualface_ray.bench.outcome import ScheduleBench
     from dualface_ray.bench.schedule import run_schedule_bench
     from dualface_ray.bench.scoreboard import IdentityBench
-    from dualface_ray.bench.small import run_small_bench
+    from dualface_ray.bench.small import SMALL_HEADER, run_small_bench
 
 __all__ = [
+    "SMALL_HEADER",
     "BatchingBench",
     "ChaosBench",
     "ComposeBench",
@@ -51,6 +52,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "SMALL_HEADER": "small",
     "LaneRow": "lane",
     "run_lane_bench": "lane",
     "BatchingBench": "contexts",

@@ -72,7 +72,7 @@ class ScheduleBench:
         return [
             ("lanes, videos", f"{self.lanes} of {len(self.done_share)} speeds, {self.videos}"),
             ("deaths per lane-hour", f"{self.deaths_per_lane_hour:g}"),
-            ("lower bound", f"{self.lower_bound_s:.0f} s (all work over the capacity alive, or the longest video)"),
+            ("lower bound", f"{self.lower_bound_s:.0f} s (all work over the capacity alive, or the longest videos)"),
             ("makespan", f"{self.makespan_s:.0f} s"),
             ("share of the bound", f"{self.share_of_bound:.2%}"),
             ("first come, first served", f"{self.fifo_makespan_s:.0f} s"),

@@ -51,6 +51,8 @@ class LaneKind:
     alone: float = 1.0
     """A video alone runs so many times as fast as beside a full lane of others."""
     encoder: str = "nvenc"
+    late_s: float = 0.0
+    """It is there so much later than the first lanes."""
 
     def rate(self, videos: int) -> float:
         """Of all videos together while so many run."""
@@ -201,7 +203,7 @@ class Rack:
             for slot in range(lane.plan.streams)
         ]
         self.bound_s = sum(costs) / sum(rates) if cut else lower_bound(costs, rates)
-        """No order can be faster; where videos are cut: without what the cutting costs."""
+        """No order can be faster. It counts neither what opening and cutting videos costs nor that lanes come late."""
 
     def run(self) -> float:
         """Until every video is done; returns when that was, in seconds.
@@ -212,7 +214,7 @@ class Rack:
         slots, now = sum(lane.plan.streams for lane in self._lanes), 0.0
         while True:
             ended = [(lane, unit_id) for lane in self._lanes for unit_id in lane.work(now)]
-            self._queue.follow([(lane.plan, True, False) for lane in self._lanes], now)
+            self._queue.follow([(lane.plan, now >= lane.kind.late_s, False) for lane in self._lanes], now)
             self._queue.add(self._units.release(slots))
             self._queue.expect(self._units.held_s)
             for lane, unit_id in ended:
@@ -223,7 +225,8 @@ class Rack:
                 for unit_id, run in lane.running.items():
                     self._queue.moved(lane.plan.lane_id, unit_id, run.done / run.cost, now)
             for lane in self._lanes:
-                self._feed(lane, now)
+                if now >= lane.kind.late_s:
+                    self._feed(lane, now)
             now += 1.0
             if now > LONGEST_S:
                 raise ActorError(f"{len(self._left)} videos never end", where="bench schedule")

@@ -72,15 +72,19 @@ def bench_schedule(
     deaths: Annotated[float, typer.Option("--deaths", metavar="R", help="Deaths of a lane in an hour.")] = 0.1,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another job of the same kind.")] = 0,
     picture: Annotated[Path | None, typer.Option("--picture", metavar="SVG", help="Also draw it.")] = None,
+    small: Annotated[bool, typer.Option("--small", help="Instead: few videos on the lanes of one rack.")] = False,
     as_json: Json = False,
 ) -> None:
     """Run the real scheduling code on a virtual clock, beside a lower bound of the time it takes."""
     from dualface_ray.cli.bench import bench_schedule as measure
+    from dualface_ray.cli.bench import bench_small
 
-    _finish(
-        lambda: measure(lanes=lanes, videos=videos, deaths=deaths, seed=seed, picture=picture, as_json=as_json),
-        as_json,
-    )
+    def call() -> int:
+        if small:
+            return bench_small(as_json=as_json)
+        return measure(lanes=lanes, videos=videos, deaths=deaths, seed=seed, picture=picture, as_json=as_json)
+
+    _finish(call, as_json)
 
 
 @bench_app.command("chaos")

@@ -112,6 +112,22 @@ def bench_schedule(
     return 0
 
 
+def bench_small(*, as_json: bool = False) -> int:
+    """Simulate jobs of a few videos and print a table of them; returns 0."""
+    from dualface_ray.bench import SMALL_HEADER, run_small_bench
+
+    rows = run_small_bench()
+    if as_json:
+        sys.stdout.write(json.dumps([dataclasses.asdict(row) for row in rows]) + "\n")
+    else:
+        lines = [SMALL_HEADER, *(row.cells() for row in rows)]
+        widths = [max(len(line[place]) for line in lines) for place in range(len(SMALL_HEADER))]
+        for line in lines:
+            padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+            sys.stdout.write("  ".join(padded).rstrip() + "\n")
+    return 0
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class IdentityRequest:
     """Which scenes to measure, and how."""
