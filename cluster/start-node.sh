@@ -5,7 +5,7 @@
 #   start-node.sh worker HEAD_ADDRESS     (port 6379, or HOST:PORT)
 #
 # The profile is named by DUALFACE_PROFILE, else by /etc/dualface/profile (one word, such as rtx4090); nothing is
-# measured here. More options for `ray start` go into DUALFACE_RAY_OPTIONS.
+# measured here. More options for `ray start` go into DUALFACE_RAY_OPTIONS. DUALFACE_MPS=1 starts NVIDIA's MPS first.
 set -euo pipefail
 
 fail() { echo "start-node: $1" >&2; exit 2; }
@@ -59,6 +59,12 @@ if [ "$kind" = gpu ]; then
   driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader) || fail "profile $profile, but nvidia-smi fails: is the driver loaded?"
   driver=${driver%%$'\n'*}  # one line a card, all the same
   [ "$cards" -gt 0 ] || fail "profile $profile, but no card is visible"
+fi
+
+# With MPS the processes of a lane share their card instead of taking turns (docs/performance.md).
+if [ "${DUALFACE_MPS:-0}" = 1 ] && [ "$kind" = gpu ]; then
+  command -v nvidia-cuda-mps-control >/dev/null || fail "DUALFACE_MPS=1, but no nvidia-cuda-mps-control: it comes with the driver (compute)"
+  echo get_server_list | nvidia-cuda-mps-control >/dev/null 2>&1 || nvidia-cuda-mps-control -d || fail "nvidia-cuda-mps-control -d fails"
 fi
 
 resources=$(ask "$profile" "$cards" "$driver")

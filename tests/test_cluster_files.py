@@ -339,6 +339,31 @@ def test_a_worker_declares_what_its_profile_says(stand_ins):
     assert "--labels=dualface-profile=rtx4090,dualface-driver=550.67" in called
 
 
+@pytest.mark.parametrize("running", [False, True])
+def test_mps_is_started_where_it_is_asked_for_and_not_twice(stand_ins, running):
+    folder, _ = stand_ins
+    daemon = folder / "nvidia-cuda-mps-control"
+    answer = "0" if running else "1"
+    daemon.write_text(
+        f'#!/bin/bash\n[ "$1" = -d ] && touch "{folder}/started" && exit 0\ncat >/dev/null\nexit {answer}\n'
+    )
+    daemon.chmod(0o755)
+    arguments = ("start-node.sh", "worker", "head")
+    assert script(stand_ins, *arguments, DUALFACE_PROFILE="rtx4090")[0] == 0
+    assert not (folder / "started").exists(), "only where it is asked for"
+    assert script(stand_ins, *arguments, DUALFACE_PROFILE="cpu", DUALFACE_MPS="1")[0] == 0
+    assert not (folder / "started").exists(), "only where there is a card"
+    assert script(stand_ins, *arguments, DUALFACE_PROFILE="rtx4090", DUALFACE_MPS="1")[:2] == (0, "")
+    assert (folder / "started").exists() is not running
+
+
+def test_mps_that_is_not_there_is_said(stand_ins):
+    env = {"DUALFACE_PROFILE": "rtx4090", "DUALFACE_MPS": "1"}
+    code, errors, called = script(stand_ins, "start-node.sh", "worker", "head", **env)
+    assert (code, called) == (2, [])
+    assert "no nvidia-cuda-mps-control" in errors
+
+
 def test_a_worker_finds_a_head_on_another_port(stand_ins):
     code, _, called = script(stand_ins, "start-node.sh", "worker", "10.0.0.1:6400", DUALFACE_PROFILE="cpu")
     assert code == 0

@@ -42,6 +42,7 @@ from dualface_ray.hardware import (
     library_findings,
     load_profile,
     module_findings,
+    mps_finding,
     profile_findings,
     surroundings,
     visible_finding,
@@ -63,6 +64,7 @@ def around(**changes: object) -> Surroundings:
         "wsl": False,
         "capabilities": None,
         "visible": None,
+        "mps": False,
         "ptrace_scope": 1,
         "descriptors": 65536,
         "most_descriptors": 65536,
@@ -136,6 +138,14 @@ def test_the_telling_errors_of_nvml():
     check(driver_finding(lost, around()), "fail", "card 1", "Xid")
     check(driver_finding(driver(), around()), "fail", "lists no card", "nvidia-smi -L")
     check(driver_finding(driver(), around(container=True)), "fail", "--gpus all")
+
+
+def test_mps():
+    one = driver(card()).cards
+    check(mps_finding(one, around()), "note", "take turns", "nvidia-cuda-mps-control -d")
+    check(mps_finding(one, around(mps=True)), "ok", "share the card")
+    assert mps_finding((), around()) is None
+    assert mps_finding(one, around(wsl=True)) is None
 
 
 def test_hidden_cards():
@@ -404,13 +414,15 @@ def test_looking_around_a_made_up_machine(tmp_path):
         "sys/bus/pci/devices/0000:02:00.0/vendor": "0x8086\n",
         "sys/bus/pci/devices/0000:02:00.0/class": "0x030000\n",
         "run/.containerenv": "",
+        "tmp/nvidia-mps/control": "",
     }.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     found = surroundings(tmp_path, {"NVIDIA_DRIVER_CAPABILITIES": "all"})
     assert (found.nodes, found.pci_cards, found.container, found.wsl) == (("nvidia0", "nvidia1"), 1, True, True)
     assert found.kernel_driver.endswith("580.65.06")
-    assert (found.ptrace_scope, found.capabilities, found.visible) == (2, "all", None)
+    assert (found.ptrace_scope, found.capabilities, found.visible, found.mps) == (2, "all", None, True)
+    assert not surroundings(tmp_path, {"CUDA_MPS_PIPE_DIRECTORY": "/elsewhere"}).mps
     bare = surroundings(tmp_path / "empty", {})
     assert (bare.nodes, bare.kernel_driver, bare.container, bare.has_hardware) == ((), "", False, False)
     assert isinstance(bare.pci_cards, Unknown)

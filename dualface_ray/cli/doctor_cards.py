@@ -25,6 +25,7 @@ from dualface_ray.hardware import (
     ipc_finding,
     library_findings,
     module_findings,
+    mps_finding,
     probe_card,
     probe_ipc,
     probe_libraries,
@@ -67,6 +68,9 @@ def card_checks(
     hidden = visible_finding(driver, left, around)
     if hidden is not None:
         yield hidden
+    shared = mps_finding(left, around)
+    if shared is not None:
+        yield shared
     for card in left:
         yield from card_findings(card, settings.lane.vram_share)
     for card in _one_of_each(left):

@@ -21,6 +21,7 @@ from dualface_ray.hardware.checks import (
     driver_finding,
     library_findings,
     module_findings,
+    mps_finding,
     visible_finding,
 )
 from dualface_ray.hardware.checks_card import (
@@ -115,6 +116,7 @@ __all__ = [
     "measured_profile",
     "memory",
     "module_findings",
+    "mps_finding",
     "plain",
     "probe_card",
     "probe_disk",

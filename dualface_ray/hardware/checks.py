@@ -95,6 +95,18 @@ def visible_finding(driver: DriverFacts, left: Sequence[CardFacts], around: Surr
     return Finding("visible cards", state, text, "" if left else "Unset it, or name a card that there is.")
 
 
+def mps_finding(left: Sequence[CardFacts], around: Surroundings) -> Finding | None:
+    """Whether the processes of a lane share their card; without MPS they take turns."""
+    if not left or around.wsl:  # there is none for WSL
+        return None
+    if around.mps:
+        return Finding("mps", "ok", "it runs: the processes of a lane share the card")
+    text = "it does not run: the processes of a lane take turns on the card, a few per cent slower"
+    return Finding(
+        "mps", "note", text, "Start nvidia-cuda-mps-control -d before Ray (DUALFACE_MPS=1 for start-node.sh)."
+    )
+
+
 def age_findings(driver: DriverFacts, libraries: LibraryFacts) -> Iterator[Finding]:
     """Whether the driver is new enough for what is installed."""
     version = driver.driver if isinstance(driver.driver, str) else ""

@@ -12,6 +12,7 @@ from pathlib import Path
 from dualface_ray.hardware.facts import Maybe, Unknown
 
 _NVIDIA = "0x10de"
+_MPS_PIPES = "/tmp/nvidia-mps"  # noqa: S108 - the library's own default
 _ROOT = Path("/")
 
 
@@ -31,6 +32,8 @@ class Surroundings:
     """``NVIDIA_DRIVER_CAPABILITIES``; None when it is not set."""
     visible: str | None
     """``CUDA_VISIBLE_DEVICES``; None when it is not set."""
+    mps: bool
+    """NVIDIA's MPS runs where this process would look for it (``CUDA_MPS_PIPE_DIRECTORY``)."""
     ptrace_scope: Maybe[int]
     descriptors: int
     """Files this process may open."""
@@ -74,6 +77,7 @@ def surroundings(root: Path = _ROOT, environment: Mapping[str, str] = os.environ
         wsl="microsoft" in version,
         capabilities=environment.get("NVIDIA_DRIVER_CAPABILITIES"),
         visible=environment.get("CUDA_VISIBLE_DEVICES"),
+        mps=(root / environment.get("CUDA_MPS_PIPE_DIRECTORY", _MPS_PIPES).lstrip("/") / "control").exists(),
         ptrace_scope=int(scope) if scope.isdecimal() else Unknown("the kernel has no Yama"),
         descriptors=soft,
         most_descriptors=hard,
