@@ -1,7 +1,7 @@
 """Recovery rules: how often a piece of work is tried, and when a lane that died is started again. Pure.
 
 a lane dies ─► its units: AttemptBook.verdict ─► again elsewhere, or given up with the cause
-            └► itself:    LaneBook.died ─► at once with a smaller plan (out of device memory)
+            └► itself:    LaneBook.died ─► at once with a smaller plan (out of device memory or encoder sessions)
                                         └► after a pause that doubles ─► out for a cool-down that doubles
 """
 
@@ -22,6 +22,9 @@ from dualface_ray.errors import (
 
 FIRST_PAUSE_S = 0.25
 """Before a lane that died is started again; it doubles with every start after which nothing was finished."""
+SHORTAGES = 8
+"""Deaths of a lane for want of memory or encoder sessions that are not held against its videos: a plan shrinks at most
+so often (64 videos at once are halved six times), and two cards may shrink in turn."""
 LONGEST_COOLDOWN_S = 1800.0
 """Cool-downs double up to this: a machine that has been repaired is found within half an hour."""
 
@@ -31,11 +34,9 @@ def blames_the_lane(error: DualfaceError) -> bool:
     return isinstance(error, (VramBudgetError, DeviceError, EncoderSessionsExhausted))
 
 
-def ran_out_of_memory(error: DualfaceError) -> bool:
-    """Whether a smaller plan would have helped."""
-    return isinstance(error, ResourceError) and not isinstance(
-        error, (DeviceError, EncoderSessionsExhausted, PlacementError)
-    )
+def ran_short(error: DualfaceError) -> bool:
+    """Whether fewer videos at once would have helped: memory or encoder sessions were used up."""
+    return isinstance(error, ResourceError) and not isinstance(error, (DeviceError, PlacementError))
 
 
 @dataclass(slots=True)
@@ -49,6 +50,7 @@ class AttemptBook:
 
     max_attempts: int
     _attempts: dict[str, int] = field(default_factory=dict)
+    _shortages: dict[str, int] = field(default_factory=dict)
 
     def begin(self, unit_id: str, earlier: int = 0) -> int:
         """Number of this attempt, from 0: the epoch of its messages.
@@ -82,7 +84,10 @@ class AttemptBook:
 
     def verdict(self, unit_id: str, source: str, cause: DualfaceError) -> ActorError | None:
         """None = try again elsewhere; an error = give the video up."""
-        attempts = self.attempts(unit_id)
+        shortages = self._shortages.get(unit_id, 0)
+        if ran_short(cause) and shortages < SHORTAGES:
+            self._shortages[unit_id] = shortages = shortages + 1  # the plan's fault, and a smaller one comes
+        attempts = self.attempts(unit_id) - shortages
         if attempts < self.max_attempts:
             return None
         times = "once" if attempts == 1 else f"{attempts} times"
@@ -128,8 +133,8 @@ class LaneBook:
 
     def died(self, plan: LanePlan, cause: DualfaceError) -> Restart:
         """Take note of a death; lane ids stay the same over restarts."""
-        if plan.smaller is not None and ran_out_of_memory(cause):
-            return _with_less(plan, plan.smaller)
+        if plan.smaller is not None and ran_short(cause):
+            return _with_less(plan, plan.smaller, cause)
         slot = self._slots.setdefault(plan.lane_id, _Slot())
         slot.barren += 1
         if slot.barren < self.max_barren_starts:
@@ -149,12 +154,12 @@ class LaneBook:
         self._slots.pop(lane_id, None)
 
 
-def _with_less(plan: LanePlan, smaller: LanePlan) -> Restart:
+def _with_less(plan: LanePlan, smaller: LanePlan, cause: DualfaceError) -> Restart:
+    short_of = "encoder sessions" if isinstance(cause, EncoderSessionsExhausted) else "device memory"
+    less = f"{smaller.streams} videos at once instead of {plan.streams}"
     note = (
-        f"a lane ran out of device memory and went on with {smaller.streams} videos at once instead of {plan.streams}"
+        f"a lane ran out of {short_of} and went on with {less if smaller.streams < plan.streams else 'a smaller plan'}"
     )
-    if smaller.streams == plan.streams:
-        note = "a lane ran out of device memory and went on with a smaller plan"
     notes = smaller.notes if len(smaller.notes) > len(plan.notes) else (*plan.notes, note)
     again = replace(smaller, lane_id=plan.lane_id, node_id=plan.node_id, notes=tuple(dict.fromkeys(notes)))
     return Restart(again, FIRST_PAUSE_S, "it is started again with its next smaller plan")

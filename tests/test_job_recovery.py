@@ -6,10 +6,11 @@ import math
 from dataclasses import replace
 
 from actors.placement import LanePlan
-from actors.recovery import AttemptBook, LaneBook, blames_the_lane, ran_out_of_memory
+from actors.recovery import SHORTAGES, AttemptBook, LaneBook, blames_the_lane, ran_short
 from dualface_ray.errors import (
     ActorError,
     DeviceError,
+    EncoderSessionsExhausted,
     NotAVideoError,
     PlacementError,
     ResourceError,
@@ -63,14 +64,35 @@ def test_out_of_memory_starts_it_smaller_and_the_reports_hear_of_it():
     assert first.pause_s < 1
 
 
+def test_encoder_sessions_that_run_out_start_it_smaller_too():
+    plan = replace(PLAN, smaller=replace(PLAN, lane_id="lane-0", streams=8))
+    again = LaneBook(cooldown_s=30).died(plan, EncoderSessionsExhausted("the driver allows 12"))
+    assert (again.plan.streams, again.cooling) == (8, False)
+    assert again.plan.notes == ("a lane ran out of encoder sessions and went on with 8 videos at once instead of 16",)
+
+
 def test_whose_fault_it_is():
     assert blames_the_lane(VramBudgetError("x"))
     assert blames_the_lane(DeviceError("x"))
     assert not blames_the_lane(NotAVideoError("x"))
-    assert ran_out_of_memory(VramBudgetError("x"))
-    assert not ran_out_of_memory(PlacementError("x"))
-    assert not ran_out_of_memory(DeviceError("x"))
-    assert not ran_out_of_memory(DEATH)
+    assert ran_short(VramBudgetError("x"))
+    assert ran_short(EncoderSessionsExhausted("x"))
+    assert not ran_short(PlacementError("x"))
+    assert not ran_short(DeviceError("x"))
+    assert not ran_short(DEATH)
+
+
+def test_a_lane_that_shrinks_costs_its_videos_no_attempt():
+    book = AttemptBook(max_attempts=2)
+    for shortage in range(SHORTAGES):
+        assert book.begin("v00001") == shortage, "each attempt has a number of its own all the same"
+        assert book.verdict("v00001", "a.mp4", VramBudgetError("no memory")) is None
+    assert book.begin("v00001") == SHORTAGES
+    assert book.verdict("v00001", "a.mp4", DEATH) is None, "its first death"
+    book.begin("v00001")
+    error = book.verdict("v00001", "a.mp4", EncoderSessionsExhausted("none is left"))
+    assert error is not None, "somebody else holds what it needs for good"
+    assert "none is left" in str(error)
 
 
 def test_a_poison_video_stops_with_its_cause_and_attempts_of_a_dead_driver_count():
