@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
+from actors import job as job_room
 from actors.backlog.units import Unit
 from actors.backlog.workqueue import WorkQueue
-from actors.messages import Work
+from actors.lane import LaneState
+from actors.messages import StreamStatus, Work
 from actors.metrics import (
     ATTEMPTS,
     BATCH,
@@ -25,6 +27,9 @@ from actors.metrics import (
 )
 from actors.placement import LanePlan
 from dualface_ray.hardware import thread_budget
+from dualface_ray.media import plan_outputs
+from dualface_ray.report import VideoState, VideoTask
+from dualface_ray.settings import resolve
 
 
 def plan(name: str, streams: int = 1) -> LanePlan:
@@ -138,6 +143,36 @@ def test_what_to_fetch_ahead_is_named_once():
     named = [queue.ahead_for(lane, now) for now in (59.0, 59.2, 59.4)]
     assert named.count("v2") <= 1
     assert [name for name in named if name] in ([], ["v2"])
+
+
+@dataclass
+class Placed:
+    """As much of a lane as its job looks at here."""
+
+    plan: LanePlan
+    state: LaneState
+    draining: bool = False
+
+
+def test_a_job_tells_its_queue_of_all_lanes_and_how_far_units_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(job_room, "here", lambda: "node")
+    monkeypatch.setattr(job_room, "dashboard", lambda: False)
+    (outputs,) = plan_outputs([tmp_path / "talk.mp4"], tmp_path / "out", layout="stacked", container="mp4")
+    given = VideoTask(0, tmp_path / "talk.mp4", outputs, "f" * 64, frames_estimate=3000, duration_s=100.0)
+    runner = job_room.JobRunner([given], resolve(), "test")
+    lane, late = Placed(plan("lane-0"), LaneState.READY), Placed(plan("lane-1"), LaneState.STARTING)
+    runner._fleet.lanes |= {"lane-0": lane, "lane-1": late}
+    monkeypatch.setattr(type(runner._fleet), "turn", lambda *_: [])
+    monkeypatch.setattr(runner, "_shared", lambda: False)
+    monkeypatch.setattr(job_room, "facts_of", lambda _: ())
+    runner._turn(0.0)
+    assert runner._queue.left_s(0.0) == pytest.approx(50), "two lanes will share it"
+    assert runner._queue.next_for(lane.plan, 0.0) == given.stream_id
+    for now_s in range(31):
+        status = StreamStatus(given.stream_id, 0, VideoState.RUNNING, 60 * now_s, 3000)
+        runner._take(lane, status, float(now_s))
+    assert runner._queue.left_s(30.0) == pytest.approx(10, rel=0.2), "2 s of video a second, and two such lanes"
+    runner._take(lane, StreamStatus(given.stream_id, 0, VideoState.RUNNING, 9, 0), 31.0)
 
 
 class Told:

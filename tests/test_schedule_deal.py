@@ -91,6 +91,19 @@ def test_what_is_overdue_takes_longer_the_longer_it_takes():
     assert lane.free_in(1000.0) == pytest.approx(100)
 
 
+@pytest.mark.parametrize("speed", [0.0, 1e-300, 1e300, float("inf")])
+def test_nothing_absurd_is_believed(speed):
+    speeds = Speeds()
+    kind = speeds.kind("card", 2.0)
+    learned(speeds, kind, speed)
+    assert 1e-4 <= kind.speed <= 1e5
+    lane = runner(guess=2.0)
+    lane.begin("v", 1000.0, now=0.0)
+    lane.look("v", 1e-300, 1.0)
+    lane.look("v", 2e-300, 7.0)
+    assert 1e4 < lane.free_in(7.0) < 1e8
+
+
 def learned(speeds: Speeds, kind: Kind, speed: float, weight: float = LOOK_WEIGHT) -> None:
     speeds.learn(Runner("lane", kind, 1), speed, weight)
 

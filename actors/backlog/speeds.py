@@ -30,6 +30,8 @@ TRUST = 0.25
 """Weight of a first guess that agrees with what is measured."""
 DOUBT = 0.3
 """How far off (logarithm of the factor) a guess counts half as much."""
+ABSURD = 1e4
+"""No lane is so many times as fast, or as slow, as was thought: what says so counts as that much."""
 OVERDUE = 0.1
 """A video takes another such share of the time that it has run, at least, whatever was expected."""
 
@@ -173,7 +175,7 @@ class Runner:
         seconds = now - run.looked
         if seconds < max(LOOK_S, LOOK_AGAIN * (now - run.begun)):
             return None
-        pace = run.whole * (share - run.share) / seconds
+        pace = _sane(run.whole * (share - run.share) / seconds, self.kind.speed)
         self.kind.take(run)
         run.share, run.looked = share, now
         run.cost, run.moment, run.ratio = run.whole * (1.0 - share), now, pace / self.kind.speed
@@ -198,6 +200,7 @@ class Speeds:
     def learn(self, lane: Runner, speed: float, weight: float = 1.0) -> None:
         """A lane has shown this speed for one video."""
         kind = lane.kind
+        speed = _sane(speed, kind.speed)
         kind.weight += weight
         kind.known = kind.known or kind.weight >= LOOK_WEIGHT * min(kind.busy, TRIES)
         kind.shown *= (speed / kind.shown) ** max(weight / kind.weight, weight * KIND_MEMORY)
@@ -265,3 +268,7 @@ class Speeds:
                 apart = math.log(kind.shown / kind.speed)
                 trust = TRUST / (1.0 + (apart / DOUBT) ** 2)
                 kind.speed *= math.exp(apart * kind.weight / (kind.weight + trust))
+
+
+def _sane(speed: float, known: float) -> float:
+    return min(max(speed, known / ABSURD), known * ABSURD)
