@@ -165,17 +165,6 @@ def test_close_gives_up_on_work_that_hangs() -> None:
     assert len(ledger.results[0]) == 1
 
 
-def test_discard_settles_one_streams_items() -> None:
-    batcher: Batcher[int, int] = Batcher(at_once(list), max_batch=64, wait_s=0.2)
-    ledger = Ledger()
-    for item in range(6):
-        batcher.submit("gone" if item % 2 else "stays", item, ledger.taker(item))
-    batcher.discard("gone")
-    ledger.wait(6)
-    batcher.close()
-    assert [isinstance(ledger.results[item][0], ActorError) for item in range(6)] == [False, True] * 3
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_listener_that_raises_does_not_harm_the_others() -> None:
     batcher: Batcher[int, int] = Batcher(at_once(list), max_batch=3, wait_s=1.0)
@@ -392,8 +381,6 @@ def test_runs_settle_once_even_when_the_batcher_is_closed_among_failures(ahead: 
         if seed % 2:
             ledger.wait(30)
             batcher.close()
-        elif seed % 3:
-            batcher.discard(1000)
         for feeder in feeders:
             feeder.join()
         ledger.wait(240)

@@ -125,13 +125,6 @@ class Batcher(Generic[T, R]):
         if refused:
             entry.settle(_closed_error())
 
-    def discard(self, stream: Hashable) -> None:
-        """Settle what waits for one stream with an ``ActorError``; items already being worked on go on."""
-        with self._wake:
-            entries = self._queue.remove(stream)
-        for entry in entries:
-            entry.settle(ActorError("the stream has ended", where="batcher"))
-
     def close(self, timeout_s: float = 5.0) -> None:
         """Settle all that waits with an ``ActorError`` and end the thread; harmless when called twice.
 
