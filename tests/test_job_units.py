@@ -192,6 +192,19 @@ def test_spans_that_disagree_mean_whole_and_the_others_are_dropped():
     assert "v00001-s002" not in units
 
 
+def test_parts_of_an_earlier_run_that_disagree_mean_whole_and_nothing_else_is_ready():
+    disk = Disk(Found(9000), cut(9000, 3), spans={0, 1}, quarrel="A is not the same person")
+    units = Units([task(1, 300)], SETTINGS, disk)
+    assert names(units.release(3)) == ["v00001"]
+    assert units.waiting == 1
+    disk = Disk()
+    units = Units([task(1, 300)], SETTINGS, disk)
+    begun(units, 3)
+    disk.found, disk.kept, disk.spans, disk.quarrel = Found(9000), cut(9000, 3), {0, 1}, "A is not the same person"
+    step = units.done("v00001-survey", 3)
+    assert (names(step.ready), step.dropped) == (["v00001"], [])
+
+
 def test_a_part_that_fails_by_itself_means_whole_but_a_full_disk_does_not():
     disk = Disk(Found(9000))
     units = Units([task(1, 300)], SETTINGS, disk)

@@ -291,15 +291,16 @@ class Units:
             video.spans = self._pieces.cut(video.task, count) if count > 1 else ()
         if not video.spans:
             return Step(ready=[self._whole(video)])
-        ready = []
+        missing = []
         for span in video.spans:
-            part = f"s{span.number:03d}"
             if self._pieces.has_span(video.task, span):
-                self._found(video, part, span.frames)
+                self._found(video, f"s{span.number:03d}", span.frames)
             else:
-                ready.append(self._open(video, Work.SPAN, part, span.frames, (span,)))
+                missing.append(span)
         step = self._follow(video)
-        step.ready = ready + step.ready
+        if video.spans:  # those that are there agree
+            opened = [self._open(video, Work.SPAN, f"s{s.number:03d}", s.frames, (s,)) for s in missing]
+            step.ready = opened + step.ready
         return step
 
     def _follow(self, video: _Video) -> Step:
