@@ -7,8 +7,9 @@ import random
 import pytest
 
 from actors.backlog.deal import Deal, Seat
+from actors.backlog.runner import Kind, Runner
 from actors.backlog.schedule import Schedule
-from actors.backlog.speeds import LOOK_WEIGHT, Kind, Runner, Speeds
+from actors.backlog.speeds import LOOK_WEIGHT, Speeds
 
 
 def seat(lane: str, speed: float, slots: int = 1, busy_s: float = 0.0) -> Seat:

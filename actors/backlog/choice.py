@@ -16,8 +16,9 @@ import math
 
 from actors.backlog.crew import Crew
 from actors.backlog.deal import Deal, Seat
+from actors.backlog.runner import Runner
 from actors.backlog.shelf import Shelf
-from actors.backlog.speeds import TRIES, Runner
+from actors.backlog.speeds import TRIES
 
 SLACK = 1.02
 """A lane may end this much after the expected end: estimates are no better than that."""

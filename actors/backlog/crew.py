@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from actors.backlog.speeds import Runner, Speeds
+from actors.backlog.runner import Runner
+from actors.backlog.speeds import Speeds
 
 LATE_S = 60.0
 """A lane that has not asked so long after it was expected is not counted on until it does."""

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from actors.backlog.speeds import Runner
+from actors.backlog.runner import Runner
 
 SOON_S = 1.0
 """What is not there or not done yet will not be before that."""

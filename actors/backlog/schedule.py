@@ -16,8 +16,9 @@ from collections.abc import Iterator, Mapping
 
 from actors.backlog.choice import Choice
 from actors.backlog.crew import Crew
+from actors.backlog.runner import Runner
 from actors.backlog.shelf import Shelf
-from actors.backlog.speeds import LOOK_WEIGHT, Runner
+from actors.backlog.speeds import LOOK_WEIGHT
 
 
 class Schedule:
