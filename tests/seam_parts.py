@@ -9,6 +9,7 @@ import numpy as np
 from identity_world import World
 from pydantic import TypeAdapter
 
+from actors.backlog.cutting import overlap_s
 from dualface_ray.bench.recorded import RecordedRun
 from dualface_ray.bench.replaying import replay
 from dualface_ray.frames import EMBEDDING_SIZE, Ask, FaceCrop
@@ -16,7 +17,6 @@ from dualface_ray.framing import DirectedFrame, PathPoint, blend, check_seam, sh
 from dualface_ray.identity import Cast, PersonState, SurveyedFrame, build_cast, faces_to_embed, iou
 from dualface_ray.settings import Settings
 
-OVERLAP_S = 3.0
 _POINTS = TypeAdapter(tuple[PathPoint, ...])
 
 
@@ -84,7 +84,7 @@ class Joined:
 def joined(run: RecordedRun, settings: Settings, cast: Cast, cuts: Sequence[int], other: Cast | None = None) -> Joined:
     """Spans that begin at these frames, each on its own, and bridges between them; ``other``: cast of odd spans."""
     rate = float(run.info.average_rate)
-    overlap = round(OVERLAP_S * rate)
+    overlap = round(overlap_s(settings) * rate)
     firsts = [0, *cuts]
     ends = [min(len(run), c + overlap) for c in cuts] + [len(run)]
     result = Joined()
@@ -169,17 +169,22 @@ def difference(whole: Sequence[DirectedFrame], parts: Joined) -> Difference:
     return d
 
 
-def motion(frames: Sequence[DirectedFrame]) -> tuple[np.ndarray, np.ndarray]:
-    """Largest first and second difference of any edge of any crop, per frame, 0 at cuts."""
-    crops = np.array(
+def crops(frames: Sequence[DirectedFrame]) -> np.ndarray:
+    """What each tile shows, by frame and person."""
+    return np.array(
         [
             [t.source_px for t in sorted((t for c in f.plan.canvases for t in c.tiles), key=lambda t: t.person)]
             for f in frames
         ]
     )
+
+
+def motion(frames: Sequence[DirectedFrame]) -> tuple[np.ndarray, np.ndarray]:
+    """Largest first and second difference of any edge of any crop, per frame, 0 at cuts."""
+    edges = crops(frames)
     shots = np.array([f.tracked.shot for f in frames])
-    step = np.abs(np.diff(crops, axis=0)).max(axis=(1, 2))
-    bend = np.abs(np.diff(crops, 2, axis=0)).max(axis=(1, 2))
+    step = np.abs(np.diff(edges, axis=0)).max(axis=(1, 2))
+    bend = np.abs(np.diff(edges, 2, axis=0)).max(axis=(1, 2))
     step[shots[1:] != shots[:-1]] = 0
     bend[(shots[2:] != shots[1:-1]) | (shots[1:-1] != shots[:-2])] = 0
     return step, bend

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from actors.backlog.units import Unit, Units, pieces_for
+from actors.backlog.cutting import pieces_for
+from actors.backlog.pieces import DiskPieces
+from actors.backlog.units import Unit, Units
 from actors.messages import Work
 from dualface_ray.errors import ActorError, DiskFullError
-from dualface_ray.media import Span, plan_outputs
-from dualface_ray.report import VideoTask
+from dualface_ray.media import Span, Workspace, plan_outputs
+from dualface_ray.report import Survey, VideoTask
 from dualface_ray.settings import resolve
 
 SETTINGS = resolve()
@@ -42,7 +45,7 @@ class Disk:
     def plan(self, task: VideoTask) -> tuple[Span, ...] | None:
         return self.kept
 
-    def cut(self, task: VideoTask, pieces: int) -> tuple[Span, ...]:
+    def cut(self, task: VideoTask, pieces: int, overlap_s: float) -> tuple[Span, ...]:
         self.asked.append(pieces)
         assert self.found is not None
         self.kept = cut(self.found.frames, pieces)
@@ -160,6 +163,23 @@ def test_what_an_earlier_run_finished_is_not_done_again():
     assert units.progress("v00001-s002", 0, 3000)[0] > 5500
     assert names(units.done("v00001-s002", 16).ready) == ["v00001-b001"]
     assert names(units.done("v00001-b001", 16).ready) == ["v00001-join"]
+
+
+@pytest.mark.parametrize(("lookahead_s", "shared_s"), [(1.0, 3), (4.0, 6)])
+def test_neighbours_share_a_warm_up_and_the_look_ahead(tmp_path, lookahead_s, shared_s):
+    one = task(1, 300)
+    one = replace(one, outputs=plan_outputs([tmp_path / "v1.mov"], tmp_path, "side_by_side", "mp4")[0])
+    units = Units([one], resolve(lookahead_s=lookahead_s), DiskPieces())
+    begun(units, 3)
+    keys = tuple(range(0, 9000, 60))
+    space = Workspace.of(one.outputs)
+    space.folder.mkdir()
+    Survey(fingerprint="f", frames=9000, rate=Fraction(RATE), key_frames=keys, key_pts_ticks=keys).save(
+        space.record("survey")
+    )
+    ready = units.done("v00001-survey", 3).ready
+    assert [span.first_frame for unit in ready for span in unit.spans] == [0, 3000, 6000]
+    assert [unit.spans[0].end_frame - unit.spans[0].seam_frame for unit in ready] == [shared_s * RATE] * 2 + [0]
 
 
 def test_everything_but_the_joining_was_done():

@@ -8,13 +8,13 @@ from functools import cache
 import numpy as np
 import pytest
 from identity_world import Path, World, during, keys, still
-from seam_parts import OVERLAP_S, Joined, difference, joined, recorded, survey, swapped
+from seam_parts import Joined, crops, difference, joined, recorded, survey, swapped
 
 from dualface_ray.bench.recorded import RecordedRun
 from dualface_ray.bench.replaying import replay
 from dualface_ray.framing import DirectedFrame
 from dualface_ray.identity import Cast
-from dualface_ray.settings import Settings
+from dualface_ray.settings import Settings, resolve
 
 ST = Settings()
 T = 24
@@ -139,6 +139,21 @@ def test_nobody_in_the_overlap_is_no_contradiction() -> None:
 def test_overlaps_are_written_once() -> None:
     run, _, _, cuts, parts = prepared("conversation in four")
     rate = float(run.info.average_rate)
-    assert [len(o) for o in parts.overlaps] == [round(OVERLAP_S * rate)] * 3
+    assert [len(o) for o in parts.overlaps] == [round(3.0 * rate)] * 3
     assert [o.start for o in parts.overlaps] == cuts
     assert all(b - a == 1 for a, b in itertools.pairwise(f.frame_index for f in parts.frames))
+
+
+def test_what_a_part_writes_was_decided_with_all_of_the_look_ahead() -> None:
+    """Somebody moves over a little more than three seconds after the cut; four seconds ahead the camera knows."""
+    settings = resolve(lookahead_s=4.0)
+    move = keys((0, 300, 300, 150), (13.2, 300, 300, 150), (14, 520, 320, 150), (T, 520, 320, 150))
+    run = recorded(World({"P": move, "Q": Q}, seconds=T))
+    cast = survey(run, settings, 1.0)
+    assert isinstance(cast, Cast)
+    cut = 300
+    parts = joined(run, settings, cast, [cut])
+    assert parts.complaints == [""]
+    assert [len(o) for o in parts.overlaps] == [round(6.0 * float(run.info.average_rate))]
+    apart = np.abs(crops(replay(run, settings).frames) - crops(parts.frames)).max(axis=(1, 2))
+    assert apart[:cut].max() < 0.1

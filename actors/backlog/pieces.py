@@ -20,9 +20,6 @@ from dualface_ray.report import (
     save_plan,
 )
 
-OVERLAP_S = 3.0
-"""Both neighbours decide on so much: the camera's look-ahead and a tracker's warm-up are over well before its end."""
-
 
 class DiskPieces:
     """Reads the records; they count only with the fingerprint of this very request.
@@ -42,10 +39,10 @@ class DiskPieces:
         """How an earlier run has cut it."""
         return load_plan(task.outputs, task.fingerprint)
 
-    def cut(self, task: VideoTask, pieces: int) -> tuple[Span, ...]:
+    def cut(self, task: VideoTask, pieces: int, overlap_s: float) -> tuple[Span, ...]:
         """Cut it and keep the plan; a video whose plan cannot be written is done whole, which fails with the cause."""
         survey = self.survey(task)
-        spans = plan_spans(survey, pieces, OVERLAP_S) if survey is not None else ()
+        spans = plan_spans(survey, pieces, overlap_s) if survey is not None else ()
         if spans:
             try:
                 save_plan(task.outputs, task.fingerprint, spans)

@@ -9,12 +9,12 @@ Nothing here knows lanes: the job hands units out, says what is done, and gives 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Protocol
 
+from actors.backlog.cutting import overlap_s, pieces_for
 from actors.messages import Work
 from dualface_ray.errors import Cancelled, DiskFullError, DualfaceError
 from dualface_ray.media import Span
@@ -23,7 +23,6 @@ from dualface_ray.settings import Settings
 
 _UNKNOWN_S = 60.0
 """Cost of a video whose length is unknown, in seconds of video."""
-_EVEN = 1e-6
 
 
 class SurveyResult(Protocol):
@@ -47,8 +46,11 @@ class Pieces(Protocol):
     def plan(self, task: VideoTask) -> tuple[Span, ...] | None:
         """How an earlier run has cut it."""
 
-    def cut(self, task: VideoTask, pieces: int) -> tuple[Span, ...]:
-        """Cut a surveyed video and keep the plan; empty when it is best done whole."""
+    def cut(self, task: VideoTask, pieces: int, overlap_s: float) -> tuple[Span, ...]:
+        """Cut a surveyed video into about so many parts and keep the plan; empty when it is best done whole.
+
+        Neighbours share about ``overlap_s``.
+        """
 
     def has_span(self, task: VideoTask, span: Span) -> bool:
         """Whether this span is finished."""
@@ -116,24 +118,6 @@ class _Video:
     """Of the whole video, once surveyed."""
     shares: dict[str, int] = field(default_factory=dict)
     """Frames of each unit of a cut video that are done."""
-
-
-def pieces_for(duration_s: float, others_s: float, slots: int, settings: Settings) -> int:
-    """How many parts a video is cut into: as many as keep its fair share of all slots busy.
-
-    Args:
-        duration_s: of this video.
-        others_s: of all others that wait.
-        slots: units at once, over all lanes.
-        settings: the least and the greatest length of a part.
-    """
-    job = settings.job
-    most = int(duration_s // job.segment_min_s)
-    share = max(1, math.ceil(slots * duration_s / (duration_s + others_s) - _EVEN)) if duration_s > 0 else 1
-    count = share
-    if duration_s / count > job.segment_max_s:
-        count = share * math.ceil(duration_s / job.segment_max_s / share)  # whole rounds: no slot idles in the last
-    return max(1, min(most, count))
 
 
 def _bytes(need: Any) -> int:
@@ -288,7 +272,7 @@ class Units:
         video.spans = self._pieces.plan(video.task) or ()
         if not video.spans:
             count = self._pieces_for(video, slots)
-            video.spans = self._pieces.cut(video.task, count) if count > 1 else ()
+            video.spans = self._pieces.cut(video.task, count, overlap_s(self._settings)) if count > 1 else ()
         if not video.spans:
             return Step(ready=[self._whole(video)])
         missing = []

@@ -28,8 +28,6 @@ RATE = 30
 """Frames a second of every video."""
 OPEN_S = 2.0
 """Until a unit's first frame comes out."""
-OVERLAP_S = 3.0
-"""That both neighbours of a cut decide on."""
 SURVEY_SHARE = 0.01
 """Of a video's cost that looking it over takes."""
 JOIN_COST = 0.5
@@ -126,8 +124,8 @@ class _Disk:
     def plan(self, task: VideoTask) -> tuple[Span, ...] | None:
         return self._plans.get(task.stream_id)
 
-    def cut(self, task: VideoTask, pieces: int) -> tuple[Span, ...]:
-        frames, overlap = task.frames_estimate, round(OVERLAP_S * RATE)
+    def cut(self, task: VideoTask, pieces: int, overlap_s: float) -> tuple[Span, ...]:
+        frames, overlap = task.frames_estimate, round(overlap_s * RATE)
         edges = [frames * number // pieces for number in range(pieces + 1)]
         self._plans[task.stream_id] = tuple(
             Span(
