@@ -17,7 +17,7 @@ from typing import Any
 from dualface_ray.backends.storage import RemoteLock, scratch_root
 from dualface_ray.errors import ActorError, ClusterError, OutputBusyError, OutputError, RequestError
 from dualface_ray.hardware import Declared, cores, declared
-from dualface_ray.media import OutputLock, folder_gone, remove_partials, remove_workspace
+from dualface_ray.media import OutputLock, folder_gone, lock_missing, remove_partials, remove_workspace
 from dualface_ray.report import JobSnapshot, VideoState, VideoTask, write_failure
 from dualface_ray.request import Inputs, prepare, refused, settle
 from dualface_ray.settings import Settings, resolve
@@ -202,11 +202,12 @@ class Job:
             self._await_end(CANCEL_TIMEOUT_S)
         finally:
             self._abandon()
-        for task in self.tasks:
-            if task.outputs.folder == folder and task.state is not VideoState.SKIPPED:
-                remove_workspace(task.outputs)
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # only if it is empty
+        if lock_missing(folder):  # else the next job is there already, and what lies there is its
+            for task in self.tasks:
+                if task.outputs.folder == folder and task.state is not VideoState.SKIPPED:
+                    remove_workspace(task.outputs)
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # only if it is empty
         raise folder_gone(folder)
 
     def _await_end(self, timeout_s: float) -> None:

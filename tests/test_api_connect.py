@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import ray
 
 from dualface_ray import api
 from dualface_ray.api import connect
-from dualface_ray.errors import ClusterError
+from dualface_ray.errors import ClusterError, OutputError
 from dualface_ray.hardware import Gpu, declared
-from dualface_ray.media import plan_outputs
+from dualface_ray.media import OutputLock, Workspace, plan_outputs
 from dualface_ray.report import (
     RunReport,
     VideoState,
@@ -146,6 +148,33 @@ def test_cancelling_and_closing_such_a_job_is_harmless(
         assert job.wait(0.0).exit_code == 0
         assert job.snapshot().videos[0].state is VideoState.SKIPPED
     job.close()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_deleted_folder_that_the_next_job_has_made_anew_is_left_to_it(
+    again: bool, talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.Job, "_start", lambda *_: None)
+    monkeypatch.setattr(api.Job, "_await_end", lambda *_: None)
+    monkeypatch.setattr("actors.lane.remove_groups", lambda _: None)
+    monkeypatch.setattr(ray, "kill", lambda *_, **__: None)
+    out = tmp_path / "out"
+    settings = resolve()
+    job = api.Job(api.prepare([talk], out, settings), settings)
+    job._actor = Mock()
+    shutil.rmtree(out)
+    next_one = OutputLock([out])
+    if again:
+        next_one.take()
+    outputs = job.tasks[0].outputs
+    parts = Workspace.of(outputs).folder / "span-0.json"
+    parts.parent.mkdir(parents=True)
+    parts.write_bytes(b"{}")
+    job._lock.gone = out  # seen by its beat, before the next job came
+    with pytest.raises(OutputError, match="the output folder is gone"):
+        job.snapshot()
+    assert parts.exists() == out.exists() == again
+    next_one.release()
 
 
 @pytest.fixture
