@@ -9,6 +9,8 @@ Every actor's logic is a plain class beside it (``DecodeService``, ``InferenceSe
 ``JobRunner``) that knows no Ray and is wired in one process by the tests. Actor methods only hand over and return at
 once, so calls keep their order and a ping is always answered. Nothing here may know pixels, codecs or models.
 
+    decoder ─► decoding      inference ─► inferring ─► examiner      encoder ─► encoding ─► work      (shell ─► class)
+
 ``work`` does one unit inside a lane, ``cluster`` finds where lanes fit, ``backlog`` holds what a job has still to do;
 ``job``, ``fleet`` and ``lane`` bring the three together.
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from actors.decoding import DecodeLinks, DecodeService
 from actors.encoding import EncodeService
-from actors.inference import InferenceLinks, InferenceService
+from actors.inferring import InferenceLinks, InferenceService
 from actors.messages import SegmentJob, StreamStatus
 from actors.work.session import SessionLinks
 from dualface_ray.backends import load_backend
