@@ -29,7 +29,7 @@ PLENTY = 4
 WEAK = 0.75
 """A lane that reaches less than this share of its kind's speed is not trusted with the longest videos."""
 DEAL_STEPS = 4096
-"""Videos times lanes that are dealt at most: about two milliseconds."""
+"""Videos times lanes that are dealt at most: that takes less than a millisecond."""
 DEAL_SLOTS = 512
 """Of all lanes, at most, for the same reason."""
 DEAL_AGAIN_S = 1.0
