@@ -225,6 +225,18 @@ def test_parts_of_an_earlier_run_that_disagree_mean_whole_and_nothing_else_is_re
     assert (names(step.ready), step.dropped) == (["v00001"], [])
 
 
+def test_a_seam_of_an_earlier_run_that_agrees_gets_no_bridge_when_another_does_not():
+    class Torn(Disk):
+        def disagreement(self, task: VideoTask, before: Span, after: Span) -> str:
+            return "A is not the same person" if before.number else ""
+
+    disk = Torn(Found(9000), cut(9000, 3), spans={0, 1, 2})
+    units = Units([task(1, 300)], SETTINGS, disk)
+    assert names(units.release(3)) == ["v00001"]
+    assert units.waiting == 1
+    assert "v00001-b000" not in units
+
+
 def test_a_part_that_fails_by_itself_means_whole_but_a_full_disk_does_not():
     disk = Disk(Found(9000))
     units = Units([task(1, 300)], SETTINGS, disk)
