@@ -1,6 +1,6 @@
 """Backlog: what a job has still to do, in which order, and what of it is already there.
 
-videos ─► units (course: each one's way; pieces: what lies on disk) ─► workqueue (schedule, shelf) ─► choice (deal) ─► the lane that asks
+videos ─► units (a course each; pieces: what lies on disk) ─► workqueue (schedule, shelf) ─► choice (deal) ─► a lane
 status ─► units, schedule (crew, runner, speeds), board (for whoever looks), manifest (for the next driver)
 
 Knows no Ray and never a lane's inside; only manifest and pieces touch the disk.
