@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.backlog import manifest as module
+from actors.backlog import rowfile as module
 from actors.backlog.manifest import Manifest, manifest_path
 from dualface_ray.errors import NotAVideoError
 from dualface_ray.media import plan_outputs
@@ -202,7 +202,7 @@ def test_a_manifest_that_is_held_is_left_alone(tmp_path, monkeypatch):
 def test_a_disk_that_fills_ends_the_writing_down_not_the_job(tmp_path):
     manifest = opened(tmp_path)
     manifest.begin(tasks_of(tmp_path, "a"))
-    manifest._database.execute("PRAGMA max_page_count = 1")
+    manifest._file._database.execute("PRAGMA max_page_count = 1")
     for number in range(4000):
         manifest.unit(f"v00000-s{number:03d}", "v00000", "span", VideoState.RUNNING, 1, "lane" * 50)
     manifest.flush()

@@ -3,5 +3,5 @@
 videos ─► units (a course each; pieces: what lies on disk) ─► workqueue (schedule, shelf) ─► choice (deal) ─► a lane
 status ─► units, schedule (crew, runner, speeds), board (for whoever looks), manifest (for the next driver)
 
-Knows no Ray and never a lane's inside; only manifest and pieces touch the disk.
+Knows no Ray and never a lane's inside; only rowfile (the manifest's rows) and pieces touch the disk.
 """

@@ -1,6 +1,6 @@
 """Manifest: what became of each video and unit of an output folder, durable on the head's local disk.
 
-    begin(tasks) ─► rows in memory ─► unit(...), video(...) ─► flush(): one transaction a turn ─► SQLite (WAL)
+    begin(tasks) ─► rows in memory ─► unit(...), video(...) ─► flush(): one transaction a turn ─► RowFile
     the next driver ─► open ─► begin: attempts at videos that were under way carry on
 
 The report beside a result says "done"; the manifest only says how often something was tried. So losing it costs
@@ -9,74 +9,17 @@ nothing but the count of attempts, and no fault of its file may stop a job.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import sqlite3
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from actors.backlog.rowfile import RowFile, open_rows
+from actors.backlog.rows import ManifestRows, UnitRow, VideoRow
 from dualface_ray.report import VideoState, VideoTask
-
-SCHEMA = 1
-APPLICATION_ID = 0x4446_524D
-"""Marks the file as ours ("DFRM"), in the place that SQLite keeps for this."""
-BUSY_TIMEOUT_S = 2.0
-"""How long opening waits for a dying driver to let go; the output lock has kept living ones away before."""
-KEPT_S = 60 * 24 * 3600.0
-"""Manifests of folders that no job has written to for this long are removed."""
-_ASIDE = ".set-aside"
-
-_TABLES = """
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE video (
-  key TEXT PRIMARY KEY, source TEXT NOT NULL, fingerprint TEXT NOT NULL, state TEXT NOT NULL,
-  error TEXT NOT NULL, changed_s REAL NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE unit (
-  video TEXT NOT NULL, part TEXT NOT NULL, work TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
-  lane TEXT NOT NULL, node TEXT NOT NULL, began_s REAL NOT NULL, ended_s REAL NOT NULL,
-  PRIMARY KEY (video, part)
-) WITHOUT ROWID;
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class VideoRow:
-    """One video; ``key`` is the path or URL of its report, which no other video of the folder shares."""
-
-    key: str
-    source: str
-    fingerprint: str
-    state: VideoState
-    error: str = ""
-    changed_s: float = 0.0
-    """Seconds since 1970."""
-
-
-@dataclass(frozen=True, slots=True)
-class UnitRow:
-    """One unit of a video: the whole of it (``part`` is empty), or a part such as ``survey`` or ``s003``."""
-
-    video: str
-    part: str
-    work: str
-    state: VideoState
-    attempts: int
-    lane: str = ""
-    node: str = ""
-    began_s: float = 0.0
-    ended_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestRows:
-    """Everything a manifest knows."""
-
-    videos: tuple[VideoRow, ...]
-    units: tuple[UnitRow, ...]
 
 
 class Manifest:
@@ -86,8 +29,8 @@ class Manifest:
     a file that another driver still holds, leaves the job without a durable manifest. Both are said in ``notes``.
     """
 
-    def __init__(self, database: sqlite3.Connection | None, notes: Sequence[str] = ()) -> None:
-        self._database = database
+    def __init__(self, file: RowFile | None, notes: Sequence[str] = ()) -> None:
+        self._file = file
         self._notes = list(notes)
         self._videos: dict[str, VideoRow] = {}
         self._units: dict[tuple[str, str], UnitRow] = {}
@@ -105,29 +48,11 @@ class Manifest:
             path: see ``manifest_path``.
             outputs_key: the output folder, without passwords; a file that names another one is foreign.
         """
-        notes: list[str] = []
-        for _ in range(2):
-            database = None
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                _remove_old(path)
-                database = _connect(path, outputs_key)
-                manifest = cls(database, notes)
-                manifest._load()
-                return manifest
-            except (sqlite3.DatabaseError, _ForeignError, ValueError) as error:
-                if database is not None:
-                    database.close()
-                if isinstance(error, sqlite3.OperationalError) and not _damaged(error):
-                    return cls(None, [*notes, _without(path, str(error))])
-                try:
-                    aside = _set_aside(path)
-                except OSError as other:
-                    return cls(None, [*notes, _without(path, other.strerror or str(other))])
-                notes.append(f"{path}: not a manifest of this folder ({error}); set aside as {aside.name}")
-            except OSError as error:
-                return cls(None, [*notes, _without(path, error.strerror or str(error))])
-        return cls(None, notes)
+        file, rows, notes = open_rows(path, outputs_key)
+        manifest = cls(file, notes)
+        manifest._videos = {row.key: row for row in rows.videos}
+        manifest._units = {(row.video, row.part): row for row in rows.units}
+        return manifest
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -216,72 +141,27 @@ class Manifest:
             return
         videos = [self._videos[key] for key in self._changed_videos]
         units = [self._units[place] for place in self._changed_units]
-        gone = [(key,) for key in self._gone]
+        gone = list(self._gone)
         self._changed_videos.clear()
         self._changed_units.clear()
         self._gone.clear()
-        if self._database is None:
+        if self._file is None:
             return
         try:
-            with self._database as database:
-                database.execute("BEGIN IMMEDIATE")
-                database.executemany("DELETE FROM unit WHERE video = ?", gone)
-                database.executemany("DELETE FROM video WHERE key = ?", gone)
-                database.executemany(
-                    "REPLACE INTO video VALUES (?, ?, ?, ?, ?, ?)",
-                    [(r.key, r.source, r.fingerprint, r.state.value, r.error, r.changed_s) for r in videos],
-                )
-                database.executemany(
-                    "REPLACE INTO unit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    [
-                        (r.video, r.part, r.work, r.state.value, r.attempts, r.lane, r.node, r.began_s, r.ended_s)
-                        for r in units
-                    ],
-                )
+            self._file.write(videos, units, gone)
         except sqlite3.Error as error:
             self._notes.append(f"attempts are no longer written down ({error}); the job goes on")
             self.close()
 
     def close(self) -> None:
         """Write what is left and let go of the file. Harmless when called twice."""
-        database, self._database = self._database, None
-        if database is None:
-            return
-        if self._changed_videos or self._changed_units or self._gone:
-            self._database = database
+        if self._file is not None:
             self.flush()
-            self._database = None
-        with contextlib.suppress(sqlite3.Error):
-            database.close()
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     # --- inside ---------------------------------------------------------------------------------------------------
-    def _load(self) -> None:
-        """Read every row; touching all pages is also what finds damage.
-
-        Raises:
-            sqlite3.DatabaseError, ValueError: the file is damaged.
-        """
-        if self._database is None:
-            return
-        for key, source, mark, state, error, changed_s in self._database.execute("SELECT * FROM video"):
-            self._videos[str(key)] = VideoRow(
-                str(key), str(source), str(mark), VideoState(state), str(error), float(changed_s)
-            )
-        for video, part, work, state, attempts, lane, node, began_s, ended_s in self._database.execute(
-            "SELECT * FROM unit"
-        ):
-            self._units[str(video), str(part)] = UnitRow(
-                str(video),
-                str(part),
-                str(work),
-                VideoState(state),
-                int(attempts),
-                str(lane),
-                str(node),
-                float(began_s),
-                float(ended_s),
-            )
-
     def _put_video(self, row: VideoRow) -> None:
         self._videos[row.key] = row
         self._changed_videos.add(row.key)
@@ -303,82 +183,5 @@ def manifest_path(outputs_key: str) -> Path:
     return state / "dualface_ray" / "jobs" / f"{name}.sqlite"
 
 
-class _ForeignError(Exception):
-    """The file is a database, but not this manifest."""
-
-
-def _connect(path: Path, outputs_key: str) -> sqlite3.Connection:
-    """Open or create the file and make sure that it is ours."""
-    database = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    try:
-        # Exclusive before WAL: no shared-memory index, so it works on a network home too, and a second writer is told.
-        database.execute("PRAGMA locking_mode = EXCLUSIVE")
-        database.execute("PRAGMA trusted_schema = OFF")
-        (application,) = database.execute("PRAGMA application_id").fetchone()
-        (schema,) = database.execute("PRAGMA user_version").fetchone()
-        (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if not tables and application in (0, APPLICATION_ID):
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = NORMAL")
-            _create(database, outputs_key)
-            return database
-        if application != APPLICATION_ID:
-            raise _ForeignError("of another program")
-        if schema != SCHEMA:
-            raise _ForeignError(f"schema {schema}, this version reads {SCHEMA}")
-        found = dict(database.execute("SELECT name, value FROM about").fetchall())
-        if found.get("outputs") != outputs_key:
-            raise _ForeignError("of another output folder")
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.execute("BEGIN IMMEDIATE")  # takes the lock now, rather than in the middle of the job
-        database.execute("COMMIT")
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _create(database: sqlite3.Connection, outputs_key: str) -> None:
-    """All tables and marks in one transaction: a file without tables is one that was never finished."""
-    database.execute("BEGIN IMMEDIATE")
-    for statement in _TABLES.split(";"):
-        if statement.strip():
-            database.execute(statement)
-    database.execute("INSERT INTO about VALUES ('outputs', ?)", (outputs_key,))
-    database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    database.execute(f"PRAGMA user_version = {SCHEMA}")
-    database.execute("COMMIT")
-
-
-def _damaged(error: sqlite3.OperationalError) -> bool:
-    """Missing tables or columns, in words; what is left (locked, full, read-only) is no fault of the content."""
-    return "no such" in str(error) or "malformed" in str(error)
-
-
-def _set_aside(path: Path) -> Path:
-    """Keep a file that cannot be used under another name; an older one of that name goes."""
-    aside = path.with_name(path.name + _ASIDE)
-    path.replace(aside)
-    for suffix in ("-wal", "-shm", "-journal"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    return aside
-
-
-def _remove_old(path: Path) -> None:
-    """Remove manifests that nobody has touched for long."""
-    limit_s = time.time() - KEPT_S
-    with os.scandir(path.parent) as entries:
-        for entry in entries:
-            known = entry.name.endswith((".sqlite", ".sqlite-wal", ".sqlite-shm", f".sqlite{_ASIDE}"))
-            with contextlib.suppress(OSError):
-                if known and entry.stat(follow_symlinks=False).st_mtime < limit_s and entry.name != path.name:
-                    os.unlink(entry.path)  # noqa: PTH108 - a string from scandir
-
-
 def _part(unit_id: str, video: str) -> str:
     return unit_id[len(video) :].removeprefix("-")
-
-
-def _without(path: Path, reason: str) -> str:
-    return f"{path}: attempts are not written down ({reason}); the job runs all the same"
