@@ -130,6 +130,20 @@ def test_a_guess_counts_for_as_much_as_it_agrees():
     assert right.speed / wrong.speed == pytest.approx(8.0, rel=0.1)
 
 
+def test_what_was_taken_while_more_was_expected_is_not_dealt_again():
+    schedule = Schedule()
+    for video, cost in (("v0", 100), ("v1", 150), ("v2", 200)):
+        schedule.add(video, cost)
+    schedule.join("a", kind="k", slots=1, speed=1)
+    schedule.join("b", kind="k", slots=2, speed=2)
+    begun = [schedule.next_for("a", 0.0)]
+    schedule.expect(1000)
+    begun.append(schedule.next_for("b", 0.1))
+    schedule.expect(0)
+    begun.append(schedule.next_for("b", 0.2))
+    assert sorted(begun) == ["v0", "v1", "v2"]
+
+
 def test_lanes_show_their_speed_before_they_take_long_videos():
     schedule = Schedule()
     for number, cost in enumerate((2000, 1900, 600, 500, 50, 40)):

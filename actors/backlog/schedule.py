@@ -57,7 +57,9 @@ class Schedule:
 
     def expect(self, cost: float) -> None:
         """Videos of so much cost, 0 or more, will be added later: lanes are not to end with what waits now."""
-        self._choice.more = cost
+        if cost != self._choice.more:
+            self._choice.more = cost
+            self._choice.changed()
 
     def drop(self, video: str) -> None:
         """Forget a video, wherever it is: cancelled, or given up."""
