@@ -1,8 +1,11 @@
-"""Lane: one placement-group bundle and the three actors in it; the unit of scheduling and of failure."""
+"""Lane: a bundle of actors that work together; the unit of scheduling and of failure.
+
+PLACING ─► STARTING ─► READY: assign ─► segments ─► status of each, asked a few times a second ─► finished ─► CLOSED
+   └───────────┴─────────┴─► DEAD: no room, no answer, an error, an actor's death, or nothing moves
+"""
 
 from __future__ import annotations
 
-import math
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,26 +15,15 @@ from typing import Any
 
 import ray
 import ray.exceptions
-from ray.util.placement_group import (
-    get_placement_group,
-    placement_group,
-    placement_group_table,
-    remove_placement_group,
-)
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from ray.util.placement_group import get_placement_group, placement_group_table, remove_placement_group
 
-from actors.decoder import DecoderActor
-from actors.encoder import EncoderActor
-from actors.inference import InferenceActor
+from actors.bundle import Bundle, is_done
 from actors.messages import ActorStatus, SegmentJob, StreamKey, StreamStatus
 from actors.metrics import LaneFacts
 from actors.outbox import Outbox
 from actors.placement import LanePlan
 from dualface_ray.errors import ActorError, DualfaceError, PlacementError
 from dualface_ray.settings import Settings
-
-CLOSE_TIMEOUT_S = 10.0
-ANSWER_TIMEOUT_S = 10.0
 
 
 class LaneState(str, Enum):
@@ -63,21 +55,8 @@ class Lane:
         self.jobs: dict[StreamKey, SegmentJob] = {}
         self.streams: dict[StreamKey, StreamStatus] = {}
         self._settings = settings
-        self._group = placement_group(
-            [plan.bundle],
-            strategy="STRICT_PACK",
-            name=f"{_group_prefix(job_id)}{plan.lane_id}-{secrets.token_hex(4)}",
-            bundle_label_selector=plan.label_selector,
-        )
-        self._placed = self._group.ready()
+        self._bundle = Bundle(plan, settings, f"{_group_prefix(job_id)}{plan.lane_id}-{secrets.token_hex(4)}")
         self._deadline_s = time.monotonic() + settings.job.placement_timeout_s
-        self._actors: dict[str, Any] = {}
-        self._starting: dict[Any, str] = {}
-        """What is still awaited of which actor."""
-        self._building: Any = None
-        """Lines of what the lane makes before it starts, such as engines."""
-        self._step = ""
-        """The last of them."""
         self._pings: dict[str, Any] = {}
         self._delays: list[Any] = []
         self._delay = (0.0, 0.0)
@@ -96,7 +75,7 @@ class Lane:
     def text(self) -> str:
         """One readable line."""
         state = "draining" if self.draining and self.state is LaneState.READY else self.state.value
-        step = f": {self._step}" if self._step and self.state is LaneState.STARTING else ""
+        step = f": {self._bundle.step}" if self._bundle.step and self.state is LaneState.STARTING else ""
         return f"{self.plan.text}, {state}{step}"
 
     def assign(self, job: SegmentJob) -> None:
@@ -113,7 +92,7 @@ class Lane:
         )
         self.jobs[job.key] = job
         self._moved_at_s = time.monotonic()
-        encoder, decoder = self._actors[f"encoder-{job.encoder}"], self._actors[f"decoder-{job.decoder}"]
+        encoder, decoder = self._bundle.actors[f"encoder-{job.encoder}"], self._bundle.actors[f"decoder-{job.decoder}"]
         self._outbox.sent(decoder.open.remote(job, encoder.open.remote(job)))
 
     def finished(self, key: StreamKey) -> None:
@@ -122,12 +101,12 @@ class Lane:
         self.streams.pop(key, None)
         if job is not None:
             for name in (f"encoder-{job.encoder}", "inference"):
-                self._outbox.sent(self._actors[name].forget.remote(key))
+                self._outbox.sent(self._bundle.actors[name].forget.remote(key))
 
     def prefetch(self, job: SegmentJob) -> None:
         """This segment will probably come next: its source can be fetched to the lane's node meanwhile."""
         decoder = _least_used(self.plan.decoders, [other.decoder for other in self.jobs.values()])
-        self._outbox.sent(self._actors[f"decoder-{decoder}"].prefetch.remote(job))
+        self._outbox.sent(self._bundle.actors[f"decoder-{decoder}"].prefetch.remote(job))
 
     def fail(self, error: DualfaceError) -> None:
         """Count it as dead: what ended one of its segments lies with the lane."""
@@ -144,7 +123,7 @@ class Lane:
 
     def latency(self) -> list[Any]:
         """References to what its encoder actors measured of the segments they still know; see EncodeService."""
-        return [actor.latency.remote() for name, actor in self._actors.items() if name.startswith("encoder")]
+        return [actor.latency.remote() for name, actor in self._bundle.actors.items() if name.startswith("encoder")]
 
     def delay(self) -> tuple[float, float]:
         """Frames that its encoders still know of, and the sum of their latencies in seconds, as last heard."""
@@ -185,104 +164,43 @@ class Lane:
         A lane that works takes some seconds at most, any other one none: nothing that hangs is waited for.
         """
         graceful = self.state is LaneState.READY
-        end_s = time.monotonic() + CLOSE_TIMEOUT_S
         self.state = LaneState.CLOSED if self.state is not LaneState.DEAD else self.state
-        try:
-            for role in ("encoder", "inference", "decoder"):
-                actors = [actor for name, actor in self._actors.items() if name.startswith(role)]
-                if graceful and actors:
-                    left_s = max(0.0, end_s - time.monotonic())
-                    ray.wait([a.close.remote() for a in actors], num_returns=len(actors), timeout=left_s)
-                for actor in actors:
-                    ray.kill(actor, no_restart=True)
-        finally:  # with it Ray ends whatever is left in it
-            self._actors.clear()
-            remove_placement_group(self._group)
+        self._bundle.close(graceful=graceful)
 
     # --- states ---------------------------------------------------------------------------------------------------
     def _advance_placing(self) -> None:
-        if not _ready(self._placed):
+        if not self._bundle.placed():
             if time.monotonic() > self._deadline_s:
                 raise PlacementError(
                     f"no room for {self.plan.bundle} after {self._settings.job.placement_timeout_s:g} s; "
-                    f"free now: {_free(self.plan.bundle)}",
+                    f"free now: {self._bundle.free()}",
                     where=self.plan.lane_id,
                     remedy="Wait for other work to end or ask for less (lane.cores, lane.count).",
                 )
             return
-        inference = self._start("inference", InferenceActor)
+        self._bundle.start()
         self._deadline_s = time.monotonic() + self._settings.job.start_timeout_s
         self.state = LaneState.STARTING
-        if self.plan.gpus:  # engines before anything else takes memory of the card
-            self._building = inference.build.options(num_returns="streaming").remote()
-        else:
-            self._start_rest()
-
-    def _start_rest(self) -> None:
-        inference = self._actors["inference"]
-        decoders = [self._start(f"decoder-{number}", DecoderActor) for number in range(self.plan.decoders)]
-        encoders = [self._start(f"encoder-{number}", EncoderActor) for number in range(self.plan.encoders)]
-        self._starting = {actor.prepare.remote(): name for name, actor in self._actors.items()}
-        for number, decoder in enumerate(decoders):
-            handle = decoder.export_pool.remote()  # exported once; Ray resolves the reference for every importer
-            attached = {inference.attach.remote(handle): "inference"}
-            attached |= {encoder.attach.remote(handle): f"encoder-{n}" for n, encoder in enumerate(encoders)}
-            ends = (decoder.seal.remote(*attached), decoder.connect.remote(inference))
-            self._starting |= {**attached, **dict.fromkeys(ends, f"decoder-{number}")}
-        facts = inference.describe.remote()
-        self._starting[inference.connect.remote(*encoders)] = "inference"
-        for number, encoder in enumerate(encoders):
-            self._starting[encoder.connect.remote(inference, facts, *decoders)] = f"encoder-{number}"
-
-    def _start(self, name: str, actor_class: Any) -> Any:
-        """Create an actor in the lane's bundle; all of them share its cores and its device equally."""
-        share = 1 / (self.plan.decoders + 1 + self.plan.encoders)
-        strategy = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=0)
-        actor = actor_class.options(
-            num_cpus=_part(self.plan.cores * share),
-            num_gpus=_part(self.plan.gpus * share),
-            scheduling_strategy=strategy,
-        ).remote(self.plan, self._settings)
-        self._actors[name] = actor
-        return actor
 
     def _advance_starting(self) -> None:
-        if self._building is not None and self._built():
-            self._building = None
-            self._start_rest()
-        left: list[Any] = [self._building] if self._building is not None else self._await_starting()
-        if not left:
+        awaited = self._bundle.awaited()
+        if not awaited:
             self.state = LaneState.READY
             self._moved_at_s = time.monotonic()
         elif time.monotonic() > self._deadline_s:
             raise ActorError(
-                f"no answer from {' and '.join(sorted(set(self._starting.values()))) or 'inference'} within "
+                f"no answer from {' and '.join(sorted(awaited))} within "
                 f"{self._settings.job.start_timeout_s:g} s of the start",
                 where=self.plan.lane_id,
                 remedy="job.start_timeout_s sets how long building an engine may take.",
             )
 
-    def _built(self) -> bool:
-        """Hear what has been said of the building; True when it has ended. Its error is raised."""
-        while _ready(self._building):
-            line = next(self._building, None)
-            if line is None:
-                return True
-            self._step = str(ray.get(line, timeout=ANSWER_TIMEOUT_S))
-        return False
-
-    def _await_starting(self) -> list[Any]:
-        done, left = ray.wait(list(self._starting), num_returns=len(self._starting), timeout=0)
-        ray.get(done, timeout=0)
-        self._starting = {reference: self._starting[reference] for reference in left}
-        return list(left)
-
     def _advance_ready(self) -> None:
-        for role, actor in self._actors.items():
+        for role, actor in self._bundle.actors.items():
             reference = self._pings.get(role)
             if reference is None:
                 self._pings[role] = actor.status.remote()
-            elif _ready(reference):
+            elif is_done(reference):
                 self._take(role, self._result(role, reference))
                 self._pings[role] = actor.status.remote()
         failure = self._outbox.check()
@@ -354,17 +272,3 @@ def _group_prefix(job_id: str) -> str:
 
 def _least_used(count: int, used: Sequence[int]) -> int:
     return min(range(count), key=lambda number: (used.count(number), number))
-
-
-def _part(amount: float) -> float:
-    """A fraction of a resource as Ray counts it (to 1/10000), rounded down so that all parts fit."""
-    return math.floor(amount * 10_000) / 10_000
-
-
-def _ready(reference: Any) -> bool:
-    return bool(ray.wait([reference], timeout=0)[0])
-
-
-def _free(bundle: dict[str, float]) -> str:
-    available = ray.available_resources()
-    return ", ".join(f"{name} {available.get(name, 0):g}" for name in bundle)

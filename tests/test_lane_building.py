@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import ray
 
-from actors import lane as lane_room
+from actors import bundle as bundle_room
 from actors.lane import Lane, LaneState
 from actors.placement import ClusterSnapshot, plan_lanes
 from actors.steps import lines_of
@@ -67,7 +67,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         address="local", num_cpus=2, num_gpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False
     )
     for name in ("DecoderActor", "InferenceActor", "EncoderActor"):
-        monkeypatch.setattr(lane_room, name, ray.remote(max_restarts=0)(Actor))
+        monkeypatch.setattr(bundle_room, name, ray.remote(max_restarts=0)(Actor))
     yield
     ray.shutdown()
 
