@@ -32,6 +32,9 @@ fi
 profile=${DUALFACE_PROFILE:-}
 [ -n "$profile" ] || profile=$(cat /etc/dualface/profile 2>/dev/null || true)
 [ -n "$profile" ] || fail "no profile: set DUALFACE_PROFILE or write its name to /etc/dualface/profile (see configs/profiles)"
+case $profile in
+  */*) fail "profile $profile is a path, which no label of Ray can hold: start Ray by hand (docs/cluster.md) without dualface-profile and give jobs lane.profile=$profile" ;;
+esac
 # what the profile says: its kind, or with cards and driver the resources as JSON; an unknown one is refused here, before
 # anything is said about cards
 ask() {

@@ -387,6 +387,7 @@ def test_a_worker_without_a_card_and_the_head(stand_ins):
         (("worker",), {}, "usage"),
         (("worker", "head"), {}, "no profile"),
         (("worker", "head"), {"DUALFACE_PROFILE": "rtx9999"}, "profile 'rtx9999': is no profile. Known are a100"),
+        (("worker", "head"), {"DUALFACE_PROFILE": str(ROOT / "configs/profiles/cpu.yaml")}, "no label of Ray can hold"),
         (("head",), {"RAY_AUTH_TOKEN_PATH": "/nowhere/token"}, "no token"),
     ],
 )
