@@ -12,20 +12,19 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from dualface_ray import request as request_module
 from dualface_ray.backends.storage import buckets
 from dualface_ray.backends.storage import faults as faults_module
 from dualface_ray.errors import AddressError, NotAVideoError, OutputExistsError, ProfileError, RequestError
 from dualface_ray.media import AtomicFile, join_address
 from dualface_ray.report import RunReport, VideoState, input_record
-from dualface_ray.request import prepare, settle
+from dualface_ray.request import examining, places, prepare, preparing, settle, waiting
 from dualface_ray.settings import Settings, resolve
 from tests.storage_servers import Server, Web
 
 
 @pytest.fixture(autouse=True)
 def without_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_module, "ensure", lambda *_args: None)
+    monkeypatch.setattr(preparing, "ensure", lambda *_args: None)
     monkeypatch.setattr(faults_module, "PAUSE_S", 0.01)
 
 
@@ -221,14 +220,14 @@ def test_whoever_interrupts_the_examination_waits_for_no_server(talk, tmp_path, 
     def hanging(url, _settings, stop):
         assert "hang" in url
         web_stops.wait(60)
-        return request_module._Found(None, "", talk)  # nobody waits for this any more
+        return examining.Found(None, "", talk)  # nobody waits for this any more
 
     def fetching(_source, _settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(request_module, "_examine_remote", hanging)
-    monkeypatch.setattr(request_module, "_examine_local", fetching)
-    monkeypatch.setattr(request_module, "_LEAVE_S", 0.1)
+    monkeypatch.setattr(preparing, "examine_remote", hanging)
+    monkeypatch.setattr(preparing, "examine_local", fetching)
+    monkeypatch.setattr(waiting, "_LEAVE_S", 0.1)
     began_s = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         prepare([talk, "https://host/hang.mp4"], tmp_path / "out", settings)
@@ -241,7 +240,7 @@ def test_who_waits_long_hears_for_what(talk, tmp_path, settings, monkeypatch):
     slow.write_bytes(talk.read_bytes())
     heard, said = threading.Event(), []
 
-    def examine(source, resolved, real=request_module._examine_local):
+    def examine(source, resolved, real=examining.examine_local):
         if source == slow:
             assert heard.wait(60)
         return real(source, resolved)
@@ -251,12 +250,12 @@ def test_who_waits_long_hears_for_what(talk, tmp_path, settings, monkeypatch):
         if "1 of 2" in line:
             heard.set()
 
-    monkeypatch.setattr(request_module, "_QUIET_S", 60.0)
+    monkeypatch.setattr(waiting, "_QUIET_S", 60.0)
     prepare([talk], tmp_path / "out", settings, looking=looking)
     assert said == [], "a quick one says nothing"
-    monkeypatch.setattr(request_module, "_examine_local", examine)
-    monkeypatch.setattr(request_module, "_QUIET_S", 0.02)
-    monkeypatch.setattr(request_module, "_TELL_S", 0.02)
+    monkeypatch.setattr(preparing, "examine_local", examine)
+    monkeypatch.setattr(waiting, "_QUIET_S", 0.02)
+    monkeypatch.setattr(waiting, "_TELL_S", 0.02)
     prepare([talk, slow], tmp_path / "out", settings, looking=looking)
     assert f"looking at the inputs: 1 of 2 done, waiting for {slow}" in said
 
@@ -269,10 +268,10 @@ def test_who_waits_for_a_listing_hears_of_it_without_its_secrets(settings, monke
             assert heard.wait(60)
             return [pattern]
 
-    monkeypatch.setattr(request_module, "open_store", lambda *_: Slow())
-    monkeypatch.setattr(request_module, "_QUIET_S", 0.02)
+    monkeypatch.setattr(places, "open_store", lambda *_: Slow())
+    monkeypatch.setattr(waiting, "_QUIET_S", 0.02)
     where = "https://me:secret@host/*.mp4"
-    found = request_module._find(settings, lambda line: (said.append(line), heard.set()), where)
+    found = places._find(settings, lambda line: (said.append(line), heard.set()), where)
     assert found == [where]
     assert said[0].startswith("looking for inputs at https://")
     assert "secret" not in said[0]
@@ -302,8 +301,8 @@ def test_a_fetch_for_the_examination_ends_with_it(web, talk, tmp_path, settings,
         raise KeyboardInterrupt
 
     web.habits["/in/endless.mp4"] = endless
-    monkeypatch.setattr(request_module, "_examine_local", interrupted)
-    monkeypatch.setattr(request_module, "_LEAVE_S", 30.0)
+    monkeypatch.setattr(preparing, "examine_local", interrupted)
+    monkeypatch.setattr(waiting, "_LEAVE_S", 30.0)
     with pytest.raises(KeyboardInterrupt):
         prepare([talk, f"{web.url}/in/endless.mp4"], tmp_path / "out", settings)
     assert [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()] == []
