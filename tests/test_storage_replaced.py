@@ -97,6 +97,13 @@ def test_a_file_that_changes_all_the_time_is_one_clear_error(web, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_mirrors_that_name_one_file_differently_are_named_as_a_cause(web, tmp_path):
+    answers = iter(range(10**6))
+    web.habits[NAME] = lambda handler: handler.part(OLD, ETag=f'"mirror-{next(answers) % 2}"') is None
+    with pytest.raises(InputError, match="leads to servers that name it differently"):
+        fetch(f"{web.url}{NAME}", tmp_path / "t.mp4", SETTINGS)
+
+
 def test_servers_of_two_minds_are_noticed_even_if_the_last_word_is_the_first(web, tmp_path):
     """Behind one name some serve the old file and some the new one."""
     third = iter([False, False, True])

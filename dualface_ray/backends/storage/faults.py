@@ -144,7 +144,10 @@ def input_fault(fault: StoreFault, url: str) -> DualfaceError:
     if fault.kind is Fault.CREDENTIALS:
         return InputMissingError(fault.text, where=where, remedy=CREDENTIALS_REMEDY.get(fault.scheme, ""))
     if fault.kind is Fault.CHANGED:
-        return InputError(fault.text, where=where, remedy="Run again when nobody writes to it any more.")
+        remedy = "Run again when nobody writes to it any more."
+        if fault.scheme in ("http", "https"):
+            remedy += " If nobody does, its address leads to servers that name it differently (ETag): name one of them."
+        return InputError(fault.text, where=where, remedy=remedy)
     if fault.kind is Fault.REFUSED:
         return InputError(f"cannot be fetched ({fault.text})", where=where, remedy="Check the address.")
     return InputError(
