@@ -20,7 +20,7 @@ _L40S = LaneKind("l40s", 45.0, 12, 2.0)
 _T4 = LaneKind("t4", 9.0, 4, 2.0)
 _CORES8 = LaneKind("8 cores", 4.8, 4, 1.0, "cpu")
 """Speeds and slots as the packaged profiles say. A card is about as fast with half of its videos, as measured on an
-H200 (4 / 8 / 16 streams: 2658 / 4150 / 4616 fps); of lanes on cores that is not known."""
+H200 (4 / 8 / 16 streams: 2522 / 4105 / 4540 fps); of lanes on cores that is not known."""
 _LATE = replace(_RTX4090, late_s=10.0)
 """A lane on cores is there first: its models are smaller, and no engine is loaded."""
 RACKS: tuple[tuple[str, tuple[LaneKind, ...]], ...] = (
