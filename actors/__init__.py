@@ -12,5 +12,6 @@ once, so calls keep their order and a ping is always answered. Nothing here may 
     decoder ─► decoding      inference ─► inferring ─► examiner      encoder ─► encoding ─► work      (shell ─► class)
 
 ``work`` does one unit inside a lane, ``cluster`` finds where lanes fit, ``backlog`` holds what a job has still to do;
-``job``, ``fleet`` and ``lane`` bring the three together; a lane's actors are started, wired and ended by ``bundle``.
+``job``, ``fleet`` and ``lane`` bring the three together. ``bundle`` starts, wires and ends a lane's actors, ``gate``
+keeps work from nodes that do not see the job's folders, ``folders`` clears away what lies there beside results.
 """

@@ -1,6 +1,6 @@
 """JobRunner: the videos of a job and the lanes that pull their units; JobActor: its Ray shell.
 
-Units (what of each video is ready) ─► Schedule (which unit a lane takes) ─► Lane ─► status ─► Units, Board
+Units (what of each video is ready) ─► Schedule (which unit a lane takes) ─► Gate ─► Lane ─► status ─► Units, Board
 Fleet (lanes follow the nodes) ─► deaths ─► AttemptBook (again or given up) ─► Schedule
 """
 
@@ -9,33 +9,26 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
 
 from actors.backlog.board import Board
 from actors.backlog.manifest import Manifest, manifest_path
-from actors.backlog.pieces import DiskPieces, with_leftovers
+from actors.backlog.pieces import DiskPieces
 from actors.backlog.units import Step, Unit, Units
 from actors.backlog.workqueue import WorkQueue
 from actors.cluster.holders import groups, no_room
 from actors.cluster.nodes import dashboard, grows, here, look
-from actors.cluster.witness import Witness, not_shared
+from actors.cluster.witness import Witness
 from actors.fleet import Fleet, Ports
+from actors.folders import Folders
+from actors.gate import Gate
 from actors.lane import Lane, LaneState, facts_of
 from actors.messages import SegmentJob, StreamStatus
 from actors.metrics import Exporter, JobMetrics
 from actors.recovery import AttemptBook, blames_the_lane
 from dualface_ray.errors import ActorError, Cancelled, DualfaceError, RequestError
-from dualface_ray.media import (
-    folder_gone,
-    lock_missing,
-    remove_half_named,
-    remove_leftovers,
-    remove_partials,
-    remove_workspace,
-    shown_address,
-)
+from dualface_ray.media import shown_address
 from dualface_ray.report import JobSnapshot, VideoState, VideoTask
 from dualface_ray.settings import Settings
 
@@ -53,15 +46,9 @@ class JobRunner:
 
     def __init__(self, tasks: Sequence[VideoTask], settings: Settings, job_id: str = "") -> None:
         self._board = Board(tasks, settings)
-        self._todo = self._board.unfinished
-        ours = {self._board.task(name).outputs.folder for name in self._todo}
-        self._locked = {folder for folder in ours if not lock_missing(folder)}
-        """Where the driver's lock file lies as long as nobody deletes the folder; remote ones have none."""
-        self._skipped = [t for t in tasks if t.state is VideoState.SKIPPED and t.outputs.folder in ours]
-        """Done before, in folders that this job holds: nobody else works on them now."""
-        self._overwrite = settings.job.overwrite
-        pieces = DiskPieces(overwrite=self._overwrite)
-        self._units = Units([self._board.task(name) for name in self._todo], settings, pieces)
+        todo = [self._board.task(name) for name in self._board.unfinished]
+        self._folders = Folders(todo, tasks, self._board.note, overwrite=settings.job.overwrite)
+        self._units = Units(todo, settings, DiskPieces(overwrite=settings.job.overwrite))
         self._queue = WorkQueue()
         self._attempts = AttemptBook(settings.job.max_attempts)
         patience_s = settings.job.placement_timeout_s
@@ -73,12 +60,8 @@ class JobRunner:
         )
         self._fleet = Fleet(settings, ports)
         self._manifest = _manifest(tasks)
-        self._keep: set[str] = set()
-        """Videos whose finished parts stay for the next run: it was the job that failed, now or before."""
-        self._witness = Witness([self._board.task(name) for name in self._todo], here())
+        self._gate = Gate(Witness(todo, here()), self._fleet)
         self._metrics = JobMetrics(Exporter({"run": job_id}) if dashboard() else None)
-        self._begun = False
-        """The lanes of the start have been found to see all folders."""
         self._cancelled = threading.Event()
         self._thread = threading.Thread(target=self._run, name="job", daemon=True)
 
@@ -97,7 +80,7 @@ class JobRunner:
     # --- the thread -----------------------------------------------------------------------------------------------
     def _run(self) -> None:
         try:
-            self._begin()
+            self._folders.begin()
             while self._board.unfinished and not self._cancelled.is_set():
                 self._turn(time.monotonic())
                 self._cancelled.wait(POLL_S)
@@ -111,29 +94,9 @@ class JobRunner:
             with ExitStack() as stack:  # in reverse, each whatever became of the others: the driver waits for the board
                 stack.callback(self._board.close)
                 stack.callback(self._manifest.close)
-                stack.callback(self._clear_away)
-                stack.callback(self._witness.close)
+                stack.callback(self._folders.clear_away)
+                stack.callback(self._gate.close)
                 stack.callback(self._fleet.close)
-
-    def _begin(self) -> None:
-        for task in with_leftovers(self._board.task(name) for name in self._todo):
-            if not self._overwrite:
-                self._remove(remove_half_named, task.outputs)
-            self._remove(remove_leftovers, task.outputs)
-        for task in with_leftovers(self._skipped):  # a run that was killed right after it had written the report
-            self._remove(remove_workspace, task.outputs)
-
-    def _clear_away(self) -> None:
-        """Nobody writes any more."""
-        for task in with_leftovers(self._board.task(name) for name in self._todo):
-            self._remove(remove_leftovers if task.stream_id in self._keep else remove_workspace, task.outputs)
-
-    def _remove(self, remove: Callable[..., None], *what: Any) -> None:
-        """Clear away; where that is impossible the user is told, and the other videos go on."""
-        try:
-            remove(*what)
-        except OSError as error:
-            self._board.note(f"unfinished files stay where they are: {error}")
 
     def _turn(self, now_s: float) -> None:
         for lane in self._fleet.turn(now_s, self._units.rings):
@@ -142,38 +105,16 @@ class JobRunner:
         self._queue.follow([(lane.plan, lane.state is LaneState.READY, lane.draining) for lane in lanes], now_s)
         self._queue.add(self._units.release(self._fleet.slots, may_cut=not self._fleet.mixed))
         self._queue.expect(self._units.held_s)
-        ready = self._fleet.ready if self._shared() else []
+        ready = self._fleet.ready if self._gate.is_open() else []
         for lane in ready:
             for status in list(lane.streams.values()):
                 self._take(lane, status, now_s)
         for lane in ready:
-            if self._witness.verdict(lane.plan.node_id) == "":
+            if self._gate.admits(lane.plan):
                 self._feed(lane, now_s)
         self._manifest.flush()
         self._board.note(*self._fleet.news(), *self._manifest.notes)
         self._metrics.turn(now_s, self._board.counts(), facts_of(self._fleet.lanes.values()), self._queue.left_s(now_s))
-
-    def _shared(self) -> bool:
-        """Whether every node that has a lane has said that it sees the folders; none gets anything before.
-
-        Raises:
-            RequestError: a node says that it does not, and nothing has begun yet. One that says nothing is left out.
-        """
-        verdicts = [(lane.plan, self._witness.verdict(lane.plan.node_id)) for lane in self._fleet.lanes.values()]
-        for plan, verdict in verdicts:
-            if not verdict:
-                continue
-            node = plan.machine or plan.node_id[:12]
-            if plan.node_id in self._witness.mute:
-                self._fleet.ban(plan.node_id, f"node {node} {verdict}: it gets no work")
-                continue
-            error = not_shared(node, verdict)
-            if not self._begun:
-                raise error
-            self._fleet.ban(plan.node_id, str(error))
-        if all(verdict is not None for _, verdict in verdicts):
-            self._begun = True
-        return self._begun
 
     def _feed(self, lane: Lane, now_s: float) -> None:
         while lane.free > 0:
@@ -188,7 +129,7 @@ class JobRunner:
                 lane.prefetch(job)
 
     def _hand_out(self, lane: Lane, unit: Unit, now_s: float) -> None:
-        self._require_folder(unit.video)
+        self._folders.require(self._board.task(unit.video))
         earlier = self._manifest.attempts(unit.unit_id)
         worn_out = self._attempts.worn_out(unit.unit_id, self._board.task(unit.video).shown, earlier)
         if worn_out is not None:
@@ -201,19 +142,6 @@ class JobRunner:
         self._note(unit, VideoState.RUNNING, lane)
         self._metrics.began(lane.plan.lane_id)
         lane.assign(self._segment(unit, epoch))
-
-    def _require_folder(self, name: str) -> None:
-        """A job whose output folder is deleted ends, and nothing, not even a report, makes the folder anew.
-
-        Raises:
-            OutputError: it is gone.
-        """
-        if self._is_gone(name):
-            raise folder_gone(self._board.task(name).outputs.folder)
-
-    def _is_gone(self, name: str) -> bool:
-        folder = self._board.task(name).outputs.folder
-        return folder in self._locked and lock_missing(folder)
 
     def _segment(self, unit: Unit, epoch: int) -> SegmentJob:
         task = self._board.task(unit.video)
@@ -268,7 +196,7 @@ class JobRunner:
         if step.complete:
             self._board.done(unit.video, step.frames or frames)
             self._manifest.video(unit.video, VideoState.DONE)
-            self._remove(remove_workspace, self._board.task(unit.video).outputs)
+            self._folders.discard(self._board.task(unit.video))
         self._go_on(step)
 
     def _failed(self, lane: Lane, unit: Unit, error: DualfaceError) -> None:
@@ -291,7 +219,7 @@ class JobRunner:
         self._metrics.died(lane.plan.lane_id)
         self._fleet.bury(lane, now_s)
         for job in lane.jobs.values():
-            self._remove(remove_partials, job.outputs, job.piece)
+            self._folders.drop_partials(job)
         for job in orphans:
             if job.stream_id not in self._units:
                 continue  # given up with another part of its video
@@ -309,15 +237,15 @@ class JobRunner:
             self._board.waits(unit.video, frames)
 
     def _give_up(self, name: str, error: DualfaceError, *, keep: bool = False) -> None:
-        self._require_folder(name)
+        self._folders.require(self._board.task(name))
         attempts = max((self._attempts.attempts(unit_id) for unit_id in self._units.open(name)), default=1)
         self._drop(self._units.give_up(name))
         self._board.failed(name, error, attempts)
         self._manifest.video(name, VideoState.FAILED, str(error))
         if keep:
-            self._keep.add(name)
+            self._folders.keep(name)
         else:
-            self._remove(remove_workspace, self._board.task(name).outputs)
+            self._folders.discard(self._board.task(name))
 
     def _drop(self, unit_ids: Sequence[str]) -> None:
         """These units are not wanted any more, wherever they are."""
@@ -331,8 +259,12 @@ class JobRunner:
         self._fleet.close()
         for name in self._board.unfinished:
             if state is VideoState.FAILED:
-                self._keep.add(name)
-            if state is VideoState.CANCELLED or isinstance(error, RequestError) or self._is_gone(name):
+                self._folders.keep(name)
+            if (
+                state is VideoState.CANCELLED
+                or isinstance(error, RequestError)
+                or self._folders.is_gone(self._board.task(name))
+            ):
                 self._board.stopped(name, state, error)
             else:
                 self._board.failed(name, error, self._board.progress(name).attempts)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from actors import folders as folders_room
 from actors import job as job_room
 from actors.cluster.snapshot import ClusterSnapshot
 from dualface_ray.errors import ActorError, NotAVideoError, OutputError
@@ -36,7 +37,7 @@ def test_what_cannot_be_cleared_away_does_not_leave_the_driver_waiting(failing, 
     monkeypatch.setattr(job_room, "grows", lambda: False)
     monkeypatch.setattr(job_room, "look", lambda: ClusterSnapshot(cpus=0))
     for name in failing:
-        monkeypatch.setattr(job_room, name, fails)
+        monkeypatch.setattr(folders_room, name, fails)
     monkeypatch.setattr("threading.excepthook", lambda _: None)
     runner = job_room.JobRunner([given], resolve(placement_timeout_s=60), "test")
     runner.start()
@@ -59,11 +60,14 @@ def test_a_deleted_folder_ends_the_job_and_nothing_makes_it_anew(tmp_path, monke
     lock = OutputLock([folder])
     lock.take()
     runner = job_room.JobRunner([given], resolve(), "test")
-    runner._require_folder(given.stream_id)
+    runner._folders.require(given)
     shutil.rmtree(folder)
-    for end in (runner._require_folder, lambda name: runner._give_up(name, NotAVideoError("no video"))):
+    for end in (
+        lambda: runner._folders.require(given),
+        lambda: runner._give_up(given.stream_id, NotAVideoError("no video")),
+    ):
         with pytest.raises(OutputError, match="the output folder is gone"):
-            end(given.stream_id)
+            end()
     runner._end_rest(ActorError("its lane died"), VideoState.FAILED)
     assert runner.snapshot().videos[0].state is VideoState.FAILED
     assert not folder.exists(), "a report would have made it anew"
@@ -76,7 +80,7 @@ def test_a_folder_that_nobody_has_locked_is_never_gone(tmp_path, monkeypatch):
     for name in ("dashboard", "grows"):
         monkeypatch.setattr(job_room, name, lambda: False)
     monkeypatch.setattr(job_room, "here", lambda: "node")
-    job_room.JobRunner([given], resolve(), "test")._require_folder(given.stream_id)
+    job_room.JobRunner([given], resolve(), "test")._folders.require(given)
 
 
 def test_an_input_that_cannot_be_opened_today_leaves_the_report_of_its_result(tmp_path):

@@ -163,7 +163,7 @@ def test_a_job_tells_its_queue_of_all_lanes_and_how_far_units_are(tmp_path, monk
     lane, late = Placed(plan("lane-0"), LaneState.READY), Placed(plan("lane-1"), LaneState.STARTING)
     runner._fleet.lanes |= {"lane-0": lane, "lane-1": late}
     monkeypatch.setattr(type(runner._fleet), "turn", lambda *_: [])
-    monkeypatch.setattr(runner, "_shared", lambda: False)
+    monkeypatch.setattr(runner._gate, "is_open", lambda: False)
     monkeypatch.setattr(job_room, "facts_of", lambda _: ())
     runner._turn(0.0)
     assert runner._queue.left_s(0.0) == pytest.approx(50), "two lanes will share it"
