@@ -105,8 +105,9 @@ def _compare(known: RemoteFile | None, now: RemoteFile) -> None:
 
 def _pieces(answer: http.client.HTTPResponse, most: int) -> Iterator[bytes]:
     """The body as it comes; more than ``most`` bytes are a fault (-1 = any number)."""
-    total = 0
-    while piece := answer.read1(_STREAM_BYTES):
+    total, length = 0, answer.length
+    # Python 3.10 does not count down by itself: it would wait for servers that keep the connection open all the same.
+    while (length is None or total < length) and (piece := answer.read1(_STREAM_BYTES)):
         total += len(piece)
         if 0 <= most < total:
             raise StoreFault(Fault.REFUSED, "the server sends more than it was asked for", "http")
