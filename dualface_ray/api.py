@@ -156,7 +156,7 @@ class Job:
 
     def cancel(self) -> None:
         """Stop what is not finished and wait until nothing of it is left."""
-        if self._actor is None:
+        if self._actor is None or self._closed:
             return
         self._actor.cancel.remote()
         try:

@@ -174,6 +174,8 @@ def test_a_deleted_folder_that_the_next_job_has_made_anew_is_left_to_it(
     with pytest.raises(OutputError, match="the output folder is gone"):
         job.snapshot()
     assert parts.exists() == out.exists() == again
+    job.cancel()  # as Ctrl-C does that comes just now
+    assert job._actor.cancel.remote.call_count == 1, "there is nothing left to wait for"
     next_one.release()
 
 
