@@ -24,6 +24,7 @@ from dualface_ray.backends import load_backend
 from dualface_ray.backends.cuda import decode as decode_room
 from dualface_ray.backends.cuda import detector as detector_room
 from dualface_ray.backends.cuda import embedder as embedder_room
+from dualface_ray.backends.cuda import engines as engines_room
 from dualface_ray.backends.cuda.arena import CudaArena
 from dualface_ray.compose import compose_reference
 from dualface_ray.detect import FramePixels
@@ -259,10 +260,11 @@ class OrtEngine:
 
 @pytest.fixture
 def engines(cupy: Any, models: None, monkeypatch: pytest.MonkeyPatch) -> Any:
-    for room in (detector_room, embedder_room):
-        monkeypatch.setattr(room, "Engine", OrtEngine)
+    for room in (engines_room, embedder_room):
         monkeypatch.setattr(room, "built_engine", lambda model, key, progress, what: model)
         monkeypatch.setattr(room, "engine_key", lambda *arguments: None)
+    for room in (detector_room, embedder_room):
+        monkeypatch.setattr(room, "Engine", OrtEngine)
     return cupy
 
 

@@ -213,8 +213,8 @@ def test_the_plan_chooses_the_encoder(cupy: Any, monkeypatch: pytest.MonkeyPatch
 
 
 def test_only_the_plans_orientations_are_built_beforehand(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dualface_ray.backends.cuda import detector as detector_room
     from dualface_ray.backends.cuda import embedder as embedder_room
+    from dualface_ray.backends.cuda import engines as engines_room
 
     built: list[tuple[int, int]] = []
 
@@ -222,7 +222,7 @@ def test_only_the_plans_orientations_are_built_beforehand(cupy: Any, monkeypatch
         built.append((profile.height_px, profile.width_px))
         return Path("x")
 
-    monkeypatch.setattr(detector_room, "detector_engine", build)
+    monkeypatch.setattr(engines_room, "detector_engine", build)
     monkeypatch.setattr(embedder_room, "build_engine", lambda settings, progress: built.append((0, 0)))
     load_backend("cuda", DevicePlan(orientations=("portrait",))).prepare(Settings(), built.append)
     assert built == [(640, 384), (0, 0)]

@@ -112,7 +112,7 @@ class CudaBackend:
     # --- beyond the port ------------------------------------------------------------------------------------------
     def build_detector(self, settings: Settings, progress: Callable[[str], None]) -> list[Path]:
         """The detector's engines for the plan's orientations; errors as of ``prepare``."""
-        from dualface_ray.backends.cuda.detector import build_engines
+        from dualface_ray.backends.cuda.engines import build_engines
 
         return list(build_engines(settings, progress, self._plan.orientations).values())
 

@@ -12,84 +12,25 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dualface_ray.backends.cuda.arena import address_of
+from dualface_ray.backends.cuda.engines import DEFAULT_BATCH, Progress, build_engines, detector_engine
 from dualface_ray.backends.cuda.facts import BatchFacts, KnownStreams, Records
-from dualface_ray.backends.cuda.int8 import checked_path
 from dualface_ray.backends.cuda.kernels import FACE_FLOATS, letterbox_grid
 from dualface_ray.backends.cuda.launch import Staging, kernel, new_stream
-from dualface_ray.backends.cuda.vendor import COPY_DEVICE_TO_HOST, cupy, device, enter_device, translated
+from dualface_ray.backends.cuda.vendor import COPY_DEVICE_TO_HOST, cupy, enter_device, translated
 from dualface_ray.detect import APPEARANCE_TUNING, PATCH_CELLS, STRIDE_PX, FramePixels
-from dualface_ray.errors import DeviceError, ModelError, ModelMissingError
+from dualface_ray.errors import DeviceError, ModelError
 from dualface_ray.frames import DESCRIPTOR_SIZE, F32, Faces, FaceTable
-from dualface_ray.models import Engine, Profile, built_engine, engine_key, resolve
+from dualface_ray.models import Engine, Profile
 from dualface_ray.settings import Settings
 
-DEFAULT_BATCH = 64
-"""Throughput of the measured engine flattens beyond this."""
 _THREADS = 256
 _PEAK_THREADS = 512
 """One block looks for the peaks of a whole picture."""
-
-Progress = Callable[[str], None]
-
-
-def input_shapes(settings: Settings, orientations: Sequence[str] = ("landscape", "portrait")) -> list[tuple[int, int]]:
-    """Heights and widths of the inputs of these orientations: landscape first, then portrait where it differs."""
-    long_px, short_px = settings.detect.input_width_px, settings.detect.input_height_px
-    known = {"landscape": (short_px, long_px), "portrait": (long_px, short_px)}
-    return list(dict.fromkeys(shape for name, shape in known.items() if name in orientations))
-
-
-def detector_engine(
-    settings: Settings, profile: Profile, progress: Progress = lambda line: None, *, build: bool = True
-) -> Path:
-    """The detector's engine file for these shapes, built now if it is missing.
-
-    Args:
-        settings: model and precision are read from ``settings.detect``.
-        profile: the shapes.
-        progress: called with one readable line per step.
-        build: False = an engine that is missing is an error.
-
-    Raises:
-        ModelMissingError: the model is missing, or the engine is and may not be built.
-        ModelError: TensorRT refuses the model.
-        DeviceError: TensorRT or the device is missing.
-    """
-    model = resolve(settings.detect.model, settings.detect.model_path)
-    precision = settings.detect.precision
-    if precision == "int8":
-        model = checked_path(model, settings)
-    card = device()
-    key = engine_key(model, precision, profile, card.name, card.compute_capability)
-    if not build and not key.path().is_file():
-        raise ModelMissingError(
-            f"the engine for batches up to {profile.max_batch} is not in the cache",
-            where=str(key.path()),
-            remedy="Build it with: dualface models build.",
-        )
-    return built_engine(model, key, progress=progress, what="detector engine")
-
-
-def build_engines(
-    settings: Settings,
-    progress: Progress = lambda line: None,
-    orientations: Sequence[str] = ("landscape", "portrait"),
-) -> dict[tuple[int, int], Path]:
-    """Engine files for the input shapes of these orientations, built now where they are missing.
-
-    Raises:
-        ModelError: the model is missing, or TensorRT refuses it.
-        DeviceError: TensorRT or the device is missing.
-    """
-    batch = settings.detect.batch_max or DEFAULT_BATCH
-    shapes = input_shapes(settings, orientations)
-    return {shape: detector_engine(settings, Profile(batch, *shape), progress) for shape in shapes}
 
 
 class CudaDetector:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dualface_ray.backends.cuda.arena import address_of
-from dualface_ray.backends.cuda.detector import detector_engine
+from dualface_ray.backends.cuda.engines import detector_engine
 from dualface_ray.backends.cuda.facts import Records
 from dualface_ray.backends.cuda.hostenc import PinnedDownloader
 from dualface_ray.backends.cuda.launch import compile_all
