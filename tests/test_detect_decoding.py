@@ -104,6 +104,8 @@ def test_maps_gone_mad_stay_finite() -> None:
     heat[5, 5] = 0.9
     size[:, 5, 5] = 1e30
     assert np.isfinite(decode_outputs(heat, size, offset, marks, 0.5).boxes_px).all()
+    size[:, 5, 5] = np.nan
+    assert np.isfinite(decode_outputs(heat, size, offset, marks, 0.5).boxes_px).all(), "as the kernel reads it"
     heat[:] = np.nan
     assert len(decode_outputs(heat, size, offset, marks, 0.5)) == 0
 

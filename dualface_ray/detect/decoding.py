@@ -71,7 +71,7 @@ def decode_outputs(heatmap: F32, log_size: F32, offset: F32, landmarks: F32, min
     cells = peaks[:, None] + _AROUND  # (face, neighbour, row or column)
     inside = (cells >= 0).all(axis=2) & (cells < heatmap.shape).all(axis=2)
     y, x = np.moveaxis(np.clip(cells, 0, np.array(heatmap.shape) - 1), 2, 0)
-    size = np.exp(np.minimum(log_size[:, y, x], _LOG_SIZE_LIMIT)) * STRIDE_PX  # height, width
+    size = np.exp(np.fmin(log_size[:, y, x], _LOG_SIZE_LIMIT)) * STRIDE_PX  # height, width
     own = size[:, :, len(_AROUND) // 2] * (_BLEND_SIZE_SHARE / STRIDE_PX)
     small = (np.abs(_AROUND) <= np.moveaxis(own, 0, 1)[:, None]).all(axis=2)
     weights = np.where(inside & small, np.fmax(heatmap[y, x] - scores[:, None] + np.float32(BLEND_SCORE), 0), 0)
