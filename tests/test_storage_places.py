@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import os
+import ssl
 import sys
 import threading
+import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -246,6 +248,20 @@ def test_an_answer_that_will_not_change_is_not_asked_for_again(web, status, erro
     assert "topsecret" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.remedy
+
+
+def test_a_certificate_that_nobody_vouches_for_is_said_at_once():
+    error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+    error.verify_message = "self-signed certificate"
+    try:
+        raise urllib.error.URLError(error) from error
+    except urllib.error.URLError as wrapped:
+        fault = faults_module.fault_of(wrapped, "https")
+    assert fault.kind is faults_module.Fault.UNTRUSTED, "not passing: it is not asked for again"
+    for told in (faults_module.input_fault, faults_module.output_fault, faults_module.request_fault):
+        text = str(told(fault, "https://host/a.mp4"))
+        assert "its certificate is not trusted: self-signed certificate" in text
+        assert "SSL_CERT_FILE" in text
 
 
 def test_a_file_that_changed_since_the_job_began_is_an_error(web, tmp_path):

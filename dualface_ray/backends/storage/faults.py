@@ -28,6 +28,9 @@ _NO_CREDENTIALS = {
     "UnauthorizedSSOTokenError",
 }
 """Names of classes of botocore and google.auth; the libraries need not be here for them to be known."""
+_UNTRUSTED = {"CertificateError", "ClientConnectorCertificateError", "SSLCertVerificationError"}
+"""Names of classes of ssl and aiohttp."""
+_CERTIFICATE_REMEDY = "Check the address; SSL_CERT_FILE names the authorities that are trusted, on every node."
 _STATUS = {
     **dict.fromkeys((401, 403), "denied"),
     **dict.fromkeys((404, 410), "missing"),
@@ -49,6 +52,8 @@ class Fault(str, Enum):
     CREDENTIALS = "credentials"
     REFUSED = "refused"
     """The place understood and said no; asking again gives the same."""
+    UNTRUSTED = "untrusted"
+    """Its certificate says that it is somebody else, or nobody known vouches for it."""
     CHANGED = "changed"
     """It is not the file any more that it was at first."""
     PASSING = "passing"
@@ -91,6 +96,9 @@ def fault_of(error: BaseException, scheme: str) -> StoreFault:
     status = next((code for each in _chain(error) if (code := _status(each))), 0)
     if names & _NO_CREDENTIALS:
         return StoreFault(Fault.CREDENTIALS, "there are no credentials for it", scheme)
+    if names & _UNTRUSTED:
+        why = next((text for each in _chain(error) if (text := getattr(each, "verify_message", ""))), "")
+        return StoreFault(Fault.UNTRUSTED, f"its certificate is not trusted{f': {why}' if why else ''}", scheme)
     if isinstance(error, FileNotFoundError) or _STATUS.get(status) == "missing":
         return StoreFault(Fault.MISSING, "no such file", scheme)
     if isinstance(error, PermissionError) or _STATUS.get(status) == "denied":
@@ -148,6 +156,8 @@ def input_fault(fault: StoreFault, url: str) -> DualfaceError:
         if fault.scheme in ("http", "https"):
             remedy += " If nobody does, its address leads to servers that name it differently (ETag): name one of them."
         return InputError(fault.text, where=where, remedy=remedy)
+    if fault.kind is Fault.UNTRUSTED:
+        return InputError(fault.text, where=where, remedy=_CERTIFICATE_REMEDY)
     if fault.kind is Fault.REFUSED:
         return InputError(f"cannot be fetched ({fault.text})", where=where, remedy="Check the address.")
     return InputError(
@@ -163,6 +173,8 @@ def output_fault(fault: StoreFault, url: str) -> DualfaceError:
     if fault.kind in (Fault.DENIED, Fault.MISSING):
         what = "access is denied" if fault.kind is Fault.DENIED else "there is no such place"
         return OutputError(what, where=where, remedy="Check the address and what its credentials may write.")
+    if fault.kind is Fault.UNTRUSTED:
+        return OutputError(fault.text, where=where, remedy=_CERTIFICATE_REMEDY)
     return OutputError(f"cannot be uploaded ({fault.text})", where=where, remedy="Check the network and run again.")
 
 
@@ -170,6 +182,8 @@ def request_fault(fault: StoreFault, url: str) -> DualfaceError:
     """The error of an address that stops the whole request."""
     what = fault.text if fault.kind is not Fault.PASSING else f"cannot be reached ({fault.text})"
     remedy = CREDENTIALS_REMEDY.get(fault.scheme, "") if fault.kind is Fault.CREDENTIALS else "Check the address."
+    if fault.kind is Fault.UNTRUSTED:
+        remedy = _CERTIFICATE_REMEDY
     return AddressError(what, where=shown_address(url), remedy=remedy)
 
 
