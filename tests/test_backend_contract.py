@@ -66,12 +66,14 @@ def rig(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
         from dualface_ray.backends.cuda import detector as detector_room
         from dualface_ray.backends.cuda import embedder as embedder_room
         from dualface_ray.backends.cuda import encode as encode_room
+        from dualface_ray.backends.cuda import engines as engines_room
 
         module = host_cupy.install(monkeypatch)
         monkeypatch.setattr(decode_room, "Decoder", SoftwareDecoder)
         monkeypatch.setattr(decode_room, "require_support", lambda *arguments: None)
         for room in (detector_room, embedder_room):
             monkeypatch.setattr(room, "Engine", OrtEngine)
+        for room in (engines_room, embedder_room):
             monkeypatch.setattr(room, "built_engine", lambda model, key, progress, what: model)
             monkeypatch.setattr(room, "engine_key", lambda *arguments: None)
         encode_room.has_nvenc.cache_clear()
