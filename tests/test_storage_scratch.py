@@ -84,7 +84,6 @@ def test_many_at_once_fetch_it_once(settings, web):
         thread.join()
     assert seen == [b"a" * 1000] * 6
     assert fetches(web, "a") == 1
-    store.close()  # the thread that fetched it holds it for a moment longer
     assert leftovers(settings) == []
 
 
@@ -162,6 +161,7 @@ def test_a_use_that_comes_while_it_is_fetched_ahead_waits_for_it(settings, web):
     with store.using(url, path):
         assert path.read_bytes() == b"a" * 1000
     assert fetches(web, "a") == 1
+    store.close()  # the thread that fetched it holds it for a moment longer
     assert leftovers(settings) == []
 
 
