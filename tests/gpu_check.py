@@ -1210,6 +1210,7 @@ def one_long(work: Path) -> None:
             "encode.preset": "ultrafast",
             "job.segment_min_s": least,
             "job.segment_max_s": 5000,
+            "identity.reid": "auto",  # without it faces of different parts cannot be compared, and nothing is cut
         }
         out, first = fresh(work / f"long-{name}"), 0.0
         started = time.monotonic()
@@ -1223,6 +1224,8 @@ def one_long(work: Path) -> None:
         frames[name] = video.frames_done
         parts, whole = report.spans if report else 0, time.monotonic() - started
         say(f"{name}: {parts} parts, {took[name]:.1f} s since it was begun, {whole:.1f} s in all")
+        for note in report.degradations if report else ():
+            say("  ", note)
     need(frames["cut"] == frames["whole"] == total, f"every frame: {frames}")
     say(f"one_long: {took['cut']:.1f} s cut, {took['whole']:.1f} s whole: {took['cut'] / took['whole']:.2f}")
     need(took["cut"] < 0.7 * took["whole"], "several decoders are used")
