@@ -15,7 +15,8 @@ from contextlib import ExitStack
 from actors.backlog.board import Board
 from actors.backlog.manifest import Manifest, manifest_path
 from actors.backlog.pieces import DiskPieces
-from actors.backlog.units import Step, Unit, Units
+from actors.backlog.unit import Step, Unit
+from actors.backlog.units import Units
 from actors.backlog.workqueue import WorkQueue
 from actors.cluster.holders import groups, no_room
 from actors.cluster.nodes import dashboard, grows, here, look

@@ -5,10 +5,46 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+import fsspec
+import pytest
+
+from dualface_ray.backends.storage import transfer as transfer_module
+
+S3_SECRET = "s3-secret-key"
+
+
+def s3_environment(url: str) -> dict[str, str]:
+    """What makes s3fs take a server on this machine for S3, with credentials that nobody checks."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": S3_SECRET,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+@contextmanager
+def s3_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """S3 on this machine; the library keeps its connections by its settings, so each test has its own."""
+    pytest.importorskip("s3fs")
+    with Server(Bucket) as server:
+        for name, value in s3_environment(server.url).items():
+            monkeypatch.setenv(name, value)
+        _forget_s3()
+        yield server
+        _forget_s3()
+
+
+def _forget_s3() -> None:
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    transfer_module._bucket.cache_clear()
 
 
 class Server:

@@ -60,22 +60,15 @@ def rig(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
             pytest.skip("the card itself is here")
         import host_cupy
         from test_cuda_decode import SoftwareDecoder
-        from test_cuda_lane import OrtEngine
+        from test_cuda_lane import use_ort_engines
 
         from dualface_ray.backends.cuda import decode as decode_room
-        from dualface_ray.backends.cuda import detector as detector_room
-        from dualface_ray.backends.cuda import embedder as embedder_room
         from dualface_ray.backends.cuda import encode as encode_room
-        from dualface_ray.backends.cuda import engines as engines_room
 
         module = host_cupy.install(monkeypatch)
         monkeypatch.setattr(decode_room, "Decoder", SoftwareDecoder)
         monkeypatch.setattr(decode_room, "require_support", lambda *arguments: None)
-        for room in (detector_room, embedder_room):
-            monkeypatch.setattr(room, "Engine", OrtEngine)
-        for room in (engines_room, embedder_room):
-            monkeypatch.setattr(room, "built_engine", lambda model, key, progress, what: model)
-            monkeypatch.setattr(room, "engine_key", lambda *arguments: None)
+        use_ort_engines(monkeypatch)
         encode_room.has_nvenc.cache_clear()
         detect = {"input_width_px": 320, "input_height_px": 192, "batch_max": 2}
         yield Rig("double", load_backend("cuda"), Settings.model_validate({"detect": detect}), module)

@@ -258,13 +258,18 @@ class OrtEngine:
         """Nothing to free."""
 
 
-@pytest.fixture
-def engines(cupy: Any, models: None, monkeypatch: pytest.MonkeyPatch) -> Any:
+def use_ort_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Detector and embedder run on ``OrtEngine``, and nothing is built."""
     for room in (engines_room, embedder_room):
         monkeypatch.setattr(room, "built_engine", lambda model, key, progress, what: model)
         monkeypatch.setattr(room, "engine_key", lambda *arguments: None)
     for room in (detector_room, embedder_room):
         monkeypatch.setattr(room, "Engine", OrtEngine)
+
+
+@pytest.fixture
+def engines(cupy: Any, models: None, monkeypatch: pytest.MonkeyPatch) -> Any:
+    use_ort_engines(monkeypatch)
     return cupy
 
 

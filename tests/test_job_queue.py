@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from actors import job as job_room
-from actors.backlog.units import Unit
+from actors.backlog.unit import Unit
 from actors.backlog.workqueue import WorkQueue
 from actors.lane import LaneState
 from actors.messages import StreamStatus, Work

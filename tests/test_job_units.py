@@ -10,7 +10,8 @@ import pytest
 
 from actors.backlog.cutting import pieces_for
 from actors.backlog.pieces import DiskPieces
-from actors.backlog.units import Unit, Units
+from actors.backlog.unit import Unit
+from actors.backlog.units import Units
 from actors.messages import Work
 from dualface_ray.errors import ActorError, DiskFullError
 from dualface_ray.media import Span, Workspace, plan_outputs

@@ -108,6 +108,14 @@ def test_a_small_card_gets_fewer_streams_and_smaller_batches_never_more_than_its
     assert half.streams < plan.streams
 
 
+def test_at_a_constant_rate_the_canvases_of_one_more_compositor_are_planned_for() -> None:
+    usual, constant = (lane(140 * GIB, [HD] * 4, **{"timing.mode": mode}) for mode in ("source", "cfr"))
+    assert usual.memory is not None
+    assert constant.memory is not None
+    held = [plan.memory.plan.shape.canvases_held for plan in (usual, constant)]
+    assert held == [32, 48]
+
+
 def test_nothing_fits_is_refused_with_every_number() -> None:
     with pytest.raises(VramBudgetError, match=r"not even one stream fits: contexts .* frames .* MiB of 1331 MiB"):
         lane(2 * GIB, [HD])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dualface_ray.report import parse_report
-from tests.storage_servers import Bucket, Server, Web
+from tests.storage_servers import S3_SECRET, Bucket, Server, Web, s3_environment
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("models")]
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,13 +64,7 @@ def test_videos_from_a_web_server_and_one_that_is_missing(talk, tmp_path, scratc
 def test_from_s3_to_s3_and_again(talk, tmp_path, scratch):
     """The report comes last; the same command again has nothing to do; other settings touch nothing."""
     with Server(Bucket) as server:
-        env = {
-            "AWS_ENDPOINT_URL": server.url,
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "s3-secret-key",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
+        env = s3_environment(server.url)
         server.files["/vault/in/x/talk.mp4"] = server.files["/vault/in/y/talk.mp4"] = talk.read_bytes()
         words = ("s3://vault/in/**/*.mp4", "-o", "s3://vault/out")
         code, events, err = dualface(*words, scratch=scratch, **env)
@@ -81,7 +75,7 @@ def test_from_s3_to_s3_and_again(talk, tmp_path, scratch):
         assert events[-1]["videos"][0]["outputs"] == ["s3://vault/out/x/talk.dualface.mp4"]
         puts = [line for line in server.seen if line.startswith("PUT /vault/out/x/")]
         assert puts[-1] == "PUT /vault/out/x/talk.report.json"
-        assert "s3-secret-key" not in server.files["/vault/out/x/talk.report.json"].decode() + json.dumps(events) + err
+        assert S3_SECRET not in server.files["/vault/out/x/talk.report.json"].decode() + json.dumps(events) + err
 
         before = dict(server.files)
         server.seen.clear()
@@ -99,12 +93,7 @@ def test_from_s3_to_s3_and_again(talk, tmp_path, scratch):
 def test_an_s3_that_refuses_the_results_fails_the_video_with_one_line(talk, tmp_path, scratch):
     pytest.importorskip("s3fs")
     with Server(Bucket) as server:
-        env = {
-            "AWS_ENDPOINT_URL": server.url,
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "s3-secret-key",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
+        env = s3_environment(server.url)
         denied = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
         server.habits["/vault/out/talk.tracks.jsonl"] = lambda handler: handler.answer(403, denied) is None
         code, events, err = dualface(str(talk), "-o", "s3://vault/out", scratch=scratch, **env)

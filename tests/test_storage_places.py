@@ -41,7 +41,7 @@ from dualface_ray.errors import (
 )
 from dualface_ray.media import LOCK_NAME, Holder, address_parts, is_address, join_address, local_path, shown_address
 from dualface_ray.settings import resolve
-from tests.storage_servers import Bucket, Server, Web
+from tests.storage_servers import Server, Web, s3_here
 
 SETTINGS = resolve(**{"storage.timeout_s": 3, "storage.attempts": 3, "job.min_free_disk_bytes": 0})
 CONTENT = os.urandom(100_000)
@@ -70,22 +70,8 @@ def memory() -> Iterator[str]:
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """S3 on this machine; the library keeps its connections by its settings, so each test has its own."""
-    pytest.importorskip("s3fs")
-    with Server(Bucket) as server:
-        for name, value in {
-            "AWS_ENDPOINT_URL": server.url,
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "a-secret",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }.items():
-            monkeypatch.setenv(name, value)
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
-        transfer_module._bucket.cache_clear()
+    with s3_here(monkeypatch) as server:
         yield server
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
-        transfer_module._bucket.cache_clear()
 
 
 # --- addresses ----------------------------------------------------------------------------------------------------

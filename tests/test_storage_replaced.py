@@ -14,7 +14,7 @@ from dualface_ray.backends.storage import faults as faults_module
 from dualface_ray.backends.storage import transfer as transfer_module
 from dualface_ray.errors import Cancelled, InputError
 from dualface_ray.settings import resolve
-from tests.storage_servers import Bucket, Server, Web
+from tests.storage_servers import Server, Web, s3_here
 
 SETTINGS = resolve(**{"storage.timeout_s": 5, "storage.attempts": 3, "job.min_free_disk_bytes": 0})
 OLD, NEW = b"old " * 25_000, b"new!" * 25_000
@@ -249,23 +249,10 @@ def test_an_object_that_vanishes_is_missing(memory, tmp_path):
 
 @pytest.mark.parametrize("content", [NEW, NEW[:40_000]])
 def test_an_object_of_s3_is_fetched_anew(tmp_path, monkeypatch, content):
-    pytest.importorskip("s3fs")
-    with Server(Bucket) as server:
-        for name, value in {
-            "AWS_ENDPOINT_URL": server.url,
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "a-secret",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }.items():
-            monkeypatch.setenv(name, value)
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
-        transfer_module._bucket.cache_clear()
+    with s3_here(monkeypatch) as server:
         server.files[NAME] = OLD
         fetch(f"s3:/{NAME}", tmp_path / "t.mp4", SETTINGS, arrived=when(server, 2, put(server, content)))
         assert (tmp_path / "t.mp4").read_bytes() == content
         known = examine(f"s3:/{NAME}", SETTINGS)
         assert known.marks.keys() >= {"ETag", "LastModified"}
         assert b"".join(open_store("s3://a", SETTINGS).stream(f"s3:/{NAME}")) == content
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
-        transfer_module._bucket.cache_clear()

@@ -22,8 +22,6 @@ from dualface_ray.errors import Cancelled, DiskFullError, DualfaceError
 from dualface_ray.report import VideoTask
 from dualface_ray.settings import Settings
 
-__all__ = ["Step", "Unit", "Units"]
-
 
 class Units:
     """All units of a job.

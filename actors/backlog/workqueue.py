@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from actors.backlog.schedule import Schedule
-from actors.backlog.units import Unit
+from actors.backlog.unit import Unit
 from actors.placement import LanePlan
 
 START_S = 20.0

@@ -19,6 +19,7 @@ from dualface_ray.backends import (
     StreamShape,
     VramPlan,
     choose_plan,
+    compositors,
     next_smaller,
 )
 from dualface_ray.errors import VramBudgetError
@@ -37,10 +38,6 @@ TensorRT's present versions commonly have. Most lanes of one or a few streams fi
 figure, and nothing larger is risked on a guess."""
 _USUAL_BATCH = 64
 _COMPOSE_FRAMES = 16
-_COMPOSITORS = 2
-"""Per video, by turns: one is drawn into while the other's canvases are encoded (``actors.work.pictures``)."""
-_COMPOSITORS_CFR = 3
-"""At a constant rate the last picture may be shown again, so it waits in its compositor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +165,7 @@ def first_memory(
         sample_bytes=4 if detect.precision == "fp32" else 2,
         embedding=settings.identity.reid != "off",
         canvas_bytes=_canvas_bytes(settings),
-        canvases_held=_COMPOSE_FRAMES * (_COMPOSITORS_CFR if settings.timing.mode == "cfr" else _COMPOSITORS),
+        canvases_held=_COMPOSE_FRAMES * compositors(_COMPOSE_FRAMES, settings),
         decoders=min(decoders, streams),
         encoders=min(decoders, streams),
         arena_limit_bytes=settings.lane.pool_budget_bytes,

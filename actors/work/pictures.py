@@ -17,7 +17,7 @@ from typing import Any
 from actors.messages import SegmentJob
 from actors.work.pipe import Pipe, Task
 from actors.work.segments import Segment, encode_spec
-from dualface_ray.backends import Backend
+from dualface_ray.backends import Backend, compositors, pipe_places
 from dualface_ray.compose import output_colour
 from dualface_ray.errors import UnsupportedMediaError
 from dualface_ray.frames import StreamInfo
@@ -51,8 +51,7 @@ class PictureFiles:
     """The pictures and tracks of a stretch of a video; nothing has its name before ``finish``.
 
     The encoders work on a thread of their own while the next frames are composed: on two cores that is a quarter more
-    pictures a second. Each of the few places in that pipe has a compositor, whose canvases live until its next call.
-    At a constant rate there is one compositor more: how often a picture is shown is known when the next one has come.
+    pictures a second (``backends.compositors``).
 
     Args:
         job: the unit.
@@ -75,10 +74,8 @@ class PictureFiles:
         self._backend = backend
         self._settings = settings
         self._threads = threads
-        places = 2 if backend.compose_frames > 1 else 3
-        timing = settings.timing
-        compositors = places + (timing.mode == "cfr")
-        self._compositors = [backend.open_compositor(settings) for _ in range(compositors)]
+        timing, at_once = settings.timing, backend.compose_frames
+        self._compositors = [backend.open_compositor(settings) for _ in range(compositors(at_once, settings))]
         self._groups = 0
         self.tracks_file = AtomicFile(place.tracks)
         self.tracks_file.__enter__()
@@ -92,7 +89,9 @@ class PictureFiles:
         """At a constant rate: the latest canvases, until it is known how often they are shown."""
         self._pictures = 0
         self._queued = 0
-        self._pipe = Pipe(f"encode-{job.stream_id}", places)  # last: its thread would outlive a failure above
+        self._pipe = Pipe(
+            f"encode-{job.stream_id}", pipe_places(at_once)
+        )  # last: its thread would outlive a failure above
 
     @property
     def frames(self) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from dualface_ray.backends.canvases import compositors, pipe_places
 from dualface_ray.backends.cuda.plan import LaneShape, StreamShape, VramPlan, choose_plan, next_smaller
 from dualface_ray.backends.device import DevicePlan
 from dualface_ray.backends.needs import video_needs
@@ -32,9 +33,11 @@ __all__ = [
     "StreamShape",
     "VramPlan",
     "choose_plan",
+    "compositors",
     "limit_library_threads",
     "load_backend",
     "next_smaller",
+    "pipe_places",
     "video_needs",
 ]
 

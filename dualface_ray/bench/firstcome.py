@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from actors.backlog.units import Unit
+from actors.backlog.unit import Unit
 from actors.placement import LanePlan
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from actors.backlog.units import Unit, Units
+from actors.backlog.unit import Unit
+from actors.backlog.units import Units
 from actors.messages import Work
 from actors.placement import LanePlan
 from dualface_ray.bench.bound import lower_bound

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from dualface_ray.cli.text import shown
 from dualface_ray.errors import RequestError
-from dualface_ray.hardware import load_profile
+from dualface_ray.hardware import profile_named
 from dualface_ray.settings import Settings, resolve
 
 if TYPE_CHECKING:
@@ -167,8 +167,7 @@ def bench_identity(request: IdentityRequest, *, as_json: bool = False) -> int:
 
 def _settings(sets: Sequence[str]) -> Settings:
     settings = resolve(sets=sets)
-    if settings.lane.profile:
-        load_profile(settings.lane.profile)  # an unknown one is an error, whether or not it is asked for here
+    profile_named(settings.lane.profile)  # an unknown one is an error, whether or not it is asked for here
     return settings
 
 

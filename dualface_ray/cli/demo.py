@@ -12,7 +12,7 @@ from dualface_ray.cli.follow import terminated_is_interrupted
 from dualface_ray.cli.run import Request, run_request
 from dualface_ray.cli.text import shown
 from dualface_ray.errors import OutputExistsError, RequestError
-from dualface_ray.hardware import load_profile
+from dualface_ray.hardware import profile_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,7 @@ def run_demo(request: DemoRequest, *, as_json: bool = False, quiet: bool = False
         overwrite=True,  # the results of a demo are the demo's own, and it shall run each time
     )
     settings = pipeline.settings()  # a wrong one shall be known before half a minute of rendering
-    if settings.lane.profile:
-        load_profile(settings.lane.profile)
+    profile_named(settings.lane.profile)
     talk = not (as_json or quiet)
     with terminated_is_interrupted():
         clip = render_clip(request, talk=talk)

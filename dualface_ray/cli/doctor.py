@@ -17,14 +17,13 @@ from dualface_ray.cli.text import shown, size
 from dualface_ray.errors import DualfaceError
 from dualface_ray.hardware import (
     Finding,
-    Profile,
     Space,
     cores,
     descriptors_finding,
     folder_facts,
     folder_finding,
-    load_profile,
     probe_driver,
+    profile_named,
     shared_memory,
     surroundings,
 )
@@ -68,9 +67,9 @@ def findings(request: DoctorRequest) -> Iterator[Finding]:
     Raises:
         RequestError: profile or settings cannot be read; before anything is looked at.
     """
-    profile = load_profile(request.profile) if request.profile else None
+    profile = profile_named(request.profile)
     settings = _settings(request)
-    profile = profile or _settings_profile(settings)
+    profile = profile or profile_named(settings.lane.profile)
     yield python_finding(sys.version_info[:3])
     yield from _packages()
     yield _configs()
@@ -95,10 +94,6 @@ def _settings(request: DoctorRequest) -> Settings:
         if request.config is not None or request.sets:
             raise
         return Settings()
-
-
-def _settings_profile(settings: Settings) -> Profile | None:
-    return load_profile(settings.lane.profile) if settings.lane.profile else None
 
 
 def _configs() -> Finding:

@@ -27,7 +27,6 @@ from dualface_ray.hardware import (
     compare_cpu,
     confirmed,
     cores,
-    load_profile,
     measured_cpu_profile,
     measured_profile,
     memory,
@@ -37,6 +36,7 @@ from dualface_ray.hardware import (
     probe_driver,
     probe_libraries,
     profile_for,
+    profile_named,
     profile_text,
     read_profile,
     shared_memory,
@@ -79,7 +79,7 @@ def probe_machine(request: ProbeRequest, *, as_json: bool = False) -> int:
     Raises:
         RequestError: the request cannot be carried out; nothing was probed then.
     """
-    base = load_profile(request.name) if request.name else None
+    base = profile_named(request.name)
     if request.output is not None:
         _check_output(request.output)
     found = _Found(probe_driver())

@@ -64,6 +64,7 @@ from dualface_ray.hardware.profiles import (
     check_verified,
     load_profile,
     profile_for,
+    profile_named,
     profile_names,
     read_profile,
 )
@@ -125,6 +126,7 @@ __all__ = [
     "probe_libraries",
     "profile_findings",
     "profile_for",
+    "profile_named",
     "profile_names",
     "profile_text",
     "read_profile",

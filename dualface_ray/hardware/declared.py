@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from dualface_ray.hardware.gpus import Gpu, gpus
-from dualface_ray.hardware.profiles import load_profile
+from dualface_ray.hardware.profiles import profile_named
 from dualface_ray.hardware.visible import visible
 
 
@@ -31,11 +31,11 @@ def declared(
     Raises:
         ProfileError: there is no such profile, or it is not valid.
     """
-    if not profile:
+    known = profile_named(profile)
+    if known is None or known.kind == "cpu":
         return Declared({}, {})
-    known = load_profile(profile)
     cards = visible(look(), environment)
-    if not cards or known.kind == "cpu":
+    if not cards:
         return Declared({}, {})
     driver = cards[0].driver
     return Declared(known.node_resources(len(cards), driver), {"dualface-driver": driver} if driver else {})

@@ -216,6 +216,11 @@ def load_profile(name: str) -> Profile:
     return _packaged(name)
 
 
+def profile_named(name: str) -> Profile | None:
+    """What a setting or an option names: as ``load_profile``, but None where it names none."""
+    return load_profile(name) if name else None
+
+
 @cache
 def _packaged(name: str) -> Profile:
     return read_profile(config_dir() / "profiles" / f"{name}.yaml")

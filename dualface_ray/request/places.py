@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dualface_ray.backends.storage import StoreFault, again, open_store, request_fault
 from dualface_ray.errors import RequestError
-from dualface_ray.media import expand_inputs, is_address, local_path, read_list, shown_address
+from dualface_ray.media import expand_inputs, is_address, local_path, read_list, shown_address, shown_input
 from dualface_ray.request.waiting import alone
 from dualface_ray.settings import Settings
 
@@ -75,16 +75,11 @@ def _one_absolute(what: str, place: Path | str) -> None:
         )
 
 
-def shown(place: Path | str) -> str:
-    """A place as people may see it."""
-    return shown_address(place) if isinstance(place, str) else str(place)
-
-
 def _find(settings: Settings, looking: Callable[[str], None], pattern: str) -> list[str]:
     def find() -> list[str]:
         return again(partial(open_store(pattern, settings).find, pattern), settings.storage.attempts)
 
     try:
-        return alone(find, looking, f"looking for inputs at {shown(pattern)}")
+        return alone(find, looking, f"looking for inputs at {shown_input(pattern)}")
     except StoreFault as fault:
         raise request_fault(fault, pattern) from None

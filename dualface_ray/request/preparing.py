@@ -11,13 +11,13 @@ from pathlib import Path
 from dualface_ray.backends import video_needs
 from dualface_ray.backends.storage import scratch_input, scratch_outputs, scratch_root
 from dualface_ray.errors import AddressError, DualfaceError
-from dualface_ray.hardware import load_profile
-from dualface_ray.media import OutputPlan, address_parts, plan_outputs, require_text
+from dualface_ray.hardware import profile_named
+from dualface_ray.media import OutputPlan, address_parts, plan_outputs, require_text, shown_input
 from dualface_ray.models import ensure
 from dualface_ray.report import VideoState, VideoTask
 from dualface_ray.request.earlier import Earlier, done_before, has_result
 from dualface_ray.request.examining import examine_local, examine_remote
-from dualface_ray.request.places import Inputs, check_absolute, output_folder, shown, sources_of
+from dualface_ray.request.places import Inputs, check_absolute, output_folder, sources_of
 from dualface_ray.request.waiting import alone, in_threads
 from dualface_ray.settings import Settings
 
@@ -58,8 +58,7 @@ def prepare(
             settings name a profile that does not exist.
         ModelError: a model that the settings need is neither cached nor to be had.
     """
-    if settings.lane.profile:
-        load_profile(settings.lane.profile)  # lanes without a card never ask for it, and the next machine may have one
+    profile_named(settings.lane.profile)  # lanes without a card never ask for it, and the next machine may have one
     sources = sources_of(inputs, list_file, settings, looking)
     folder = output_folder(output, sources, settings)
     for place in (*sources, folder):
@@ -73,12 +72,14 @@ def prepare(
         container=settings.encode.container,
         scratch=partial(scratch_outputs, scratch_root(settings)),
     )
-    earlier = alone(partial(Earlier, folder, settings), looking, f"looking for earlier results in {shown(folder)}")
+    earlier = alone(
+        partial(Earlier, folder, settings), looking, f"looking for earlier results in {shown_input(folder)}"
+    )
     remote = any(isinstance(source, str) for source in sources)
     stop = threading.Event()
 
     def tell(first: int, done: int) -> None:
-        looking(f"looking at the inputs: {done} of {len(sources)} done, waiting for {shown(sources[first])}")
+        looking(f"looking at the inputs: {done} of {len(sources)} done, waiting for {shown_input(sources[first])}")
 
     tasks = in_threads(
         [

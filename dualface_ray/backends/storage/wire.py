@@ -178,16 +178,13 @@ def _request(there: SplitResult, part: str, pair: str) -> urllib.request.Request
 def _following(before: SplitResult, location: str) -> SplitResult:
     """Where a redirect leads, if the user would have been allowed to be sent there."""
     try:
-        # header bytes come as Latin-1; a user that the server names is nobody's
-        after = _taken_apart(urljoin(urlunsplit(before), quote(location, safe=string.punctuation, encoding="latin-1")))[
-            0
-        ]
+        named = quote(location, safe=string.punctuation, encoding="latin-1")  # as which header bytes come
+        after, _ = _taken_apart(urljoin(urlunsplit(before), named))  # a user that the server names is nobody's
     except ValueError:
         after = SplitResult("", "", "", "", "")
     if after.scheme not in ("http", "https") or (before.scheme == "https" and after.scheme == "http"):
-        raise StoreFault(
-            Fault.REFUSED, f"it redirects from {before.scheme} to {after.scheme[:20] or 'nothing'}", "http"
-        )
+        to = after.scheme[:20] or "nothing"
+        raise StoreFault(Fault.REFUSED, f"it redirects from {before.scheme} to {to}", "http")
     if _inside(after.hostname, any) and not _inside(before.hostname, all):
         raise StoreFault(Fault.REFUSED, "it redirects from outside into this network", "http")
     return after
