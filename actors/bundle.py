@@ -118,10 +118,10 @@ class Bundle:
             attached |= {encoder.attach.remote(handle): f"encoder-{n}" for n, encoder in enumerate(encoders)}
             ends = (decoder.seal.remote(*attached), decoder.connect.remote(inference))
             self._starting |= {**attached, **dict.fromkeys(ends, f"decoder-{number}")}
-        facts = inference.describe.remote()
+        provenance = inference.provenance.remote()
         self._starting[inference.connect.remote(*encoders)] = "inference"
         for number, encoder in enumerate(encoders):
-            self._starting[encoder.connect.remote(inference, facts, *decoders)] = f"encoder-{number}"
+            self._starting[encoder.connect.remote(inference, provenance, *decoders)] = f"encoder-{number}"
 
     def _create(self, name: str, actor_class: Any) -> Any:
         """Create an actor in the bundle; all of them share its cores and its device equally."""

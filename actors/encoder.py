@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +15,7 @@ from actors.work.session import SessionLinks
 from dualface_ray.backends import limit_library_threads, load_backend
 from dualface_ray.errors import ActorError
 from dualface_ray.frames import ArenaHandle
+from dualface_ray.models import Provenance
 from dualface_ray.settings import Settings
 
 
@@ -42,14 +42,14 @@ class EncoderActor:
         """See EncodeService."""
         self._ready().attach(handle)
 
-    def connect(self, inference: Any, facts: Mapping[str, str], *decoders: Any) -> None:
+    def connect(self, inference: Any, provenance: Provenance, *decoders: Any) -> None:
         """Credits and releases go to the decoder that the job names, requests to the inference actor."""
         links = SessionLinks(
             credit=lambda job, credit: self._to_decoder.sent(decoders[job.decoder].grant.remote(credit)),
             release=lambda job: self._to_decoder.sent(decoders[job.decoder].release.remote(job.key)),
             request=lambda message: self._to_inference.sent(inference.request.remote(message)),
         )
-        self._ready().connect(links, facts)
+        self._ready().connect(links, provenance)
 
     def open(self, job: SegmentJob) -> None:
         """See EncodeService."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Mapping
 from contextlib import ExitStack
 
 from actors.messages import ActorStatus, SegmentJob, StreamKey
@@ -18,6 +17,7 @@ from dualface_ray.backends import Backend
 from dualface_ray.backends.storage import ScratchStore
 from dualface_ray.errors import ActorError, Cancelled, DualfaceError
 from dualface_ray.frames import ArenaHandle, PoolReader
+from dualface_ray.models import Provenance
 from dualface_ray.report import Quantiles
 from dualface_ray.settings import Settings
 
@@ -39,7 +39,7 @@ class EncodeService:
         self._discard = discard
         self._readers: dict[str, PoolReader] = {}
         self._links: SessionLinks | None = None
-        self._facts: Mapping[str, str] = {}
+        self._provenance = Provenance()
         self._workers: dict[StreamKey, _Worker] = {}
         self._scratch = ScratchStore(settings)
 
@@ -47,10 +47,10 @@ class EncodeService:
         """Map a decoder's pool; once each, before the first stream."""
         self._readers[handle.pool_id] = PoolReader(self._backend.attach_arena(handle))
 
-    def connect(self, links: SessionLinks, facts: Mapping[str, str]) -> None:
+    def connect(self, links: SessionLinks, provenance: Provenance) -> None:
         """Tell the service its peers and what computes there (for the reports); before the first stream."""
         self._links = links
-        self._facts = facts
+        self._provenance = provenance
 
     def open(self, job: SegmentJob) -> None:
         """A segment will come; its outputs are known from here on."""
@@ -63,7 +63,7 @@ class EncodeService:
             links=self._links,
             encode_threads=self._encode_threads,
             discard=self._discard,
-            facts=self._facts,
+            provenance=self._provenance,
         )
         worker = _Worker(open_session(job, tools), self._links, self._scratch)
         self._workers[job.key] = worker

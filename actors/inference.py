@@ -16,6 +16,7 @@ from actors.steps import lines_of
 from dualface_ray.backends import limit_library_threads, load_backend
 from dualface_ray.errors import ActorError
 from dualface_ray.frames import ArenaHandle
+from dualface_ray.models import Provenance
 from dualface_ray.settings import Settings
 
 
@@ -56,9 +57,9 @@ class InferenceActor:
             )
         )
 
-    def describe(self) -> dict[str, str]:
-        """What computes here, for the reports."""
-        return self._ready().describe()
+    def provenance(self) -> Provenance:
+        """See InferenceService."""
+        return self._ready().provenance()
 
     def opened(self, message: StreamOpened) -> None:
         """See InferenceService."""

@@ -21,6 +21,7 @@ from dualface_ray.backends import Backend
 from dualface_ray.detect import Batcher, DetectionGrid
 from dualface_ray.errors import ActorError
 from dualface_ray.frames import F32, Answer, ArenaHandle, Detections, FaceTable, FrameTicket, StreamEnd
+from dualface_ray.models import Provenance
 from dualface_ray.settings import Settings
 
 
@@ -118,9 +119,9 @@ class InferenceService:
         """The stream is over."""
         self._streams.pop(key, None)
 
-    def describe(self) -> dict[str, str]:
-        """Names and hashes of what computes here."""
-        return {"detector": self._settings.detect.model, "backend": self._backend.name}
+    def provenance(self) -> Provenance:
+        """What computes here, for the reports; once, before the first stream."""
+        return self._backend.provenance(self._settings)
 
     def status(self) -> ActorStatus:
         """Frames examined and faces embedded so far, and the seconds that took."""

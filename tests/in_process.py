@@ -33,7 +33,7 @@ class InProcessLane:
             release=lambda job: self.decoder.release(job.key),
             request=self.inference.request,
         )
-        self.encoder.connect(links, self.inference.describe())
+        self.encoder.connect(links, self.inference.provenance())
 
     def start(self, job: SegmentJob) -> None:
         self.encoder.open(job)

@@ -19,6 +19,7 @@ from actors.work.outputs import OutputFiles
 from dualface_ray.backends.pyav import assemble
 from dualface_ray.errors import Cancelled, DiskFullError, OutputError
 from dualface_ray.frames import FramePool, PixelLayout, StreamInfo, slot_stride_bytes
+from dualface_ray.models import cached_path, model_sha256
 from dualface_ray.report import TracksWriter, VideoState, read_report, read_tracks
 from dualface_ray.settings import resolve
 
@@ -263,3 +264,7 @@ def test_the_report_is_json_a_machine_can_read(talk: Path, tmp_path: Path) -> No
     assert report["frames"]["detected"] < report["frames"]["in"] / 3, "3 Hz of 30 frames and little more"
     assert report["inference_s"]["detect"] > 0
     assert report["inference_s"]["embed"] == 0, "nobody was in doubt: no face had to be embedded"
+    names = {"detector": settings.detect.model, "embedding": settings.identity.embedding_model}
+    assert report["models"] == {role: model_sha256(cached_path(name)) for role, name in names.items()}
+    assert report["engines"] == {}
+    assert report["encoder"] == "libx264, 1 thread"

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 from dualface_ray.backends import LaneShape, StreamShape, choose_plan, load_backend, next_smaller
+from dualface_ray.backends.cpu.backend import CpuBackend
 from dualface_ray.backends.cpu.encode import CpuEncodeSession
 from dualface_ray.backends.cuda.arena import pack_token, unpack_token
+from dualface_ray.backends.cuda.backend import CudaBackend
 from dualface_ray.backends.cuda.gate import SessionGate, gate_folder, lacks_encoder
 from dualface_ray.backends.cuda.hostenc import HostEncodeSession
 from dualface_ray.backends.cuda.nvenc import NvencSession, parameters
@@ -29,7 +31,7 @@ from dualface_ray.errors import (
     VramBudgetError,
 )
 from dualface_ray.media import EncodeSpec
-from dualface_ray.settings import Settings
+from dualface_ray.settings import Settings, resolve
 
 GIB = 1024 * MIB
 PICTURE = 1920 * 1080 * 3 // 2
@@ -43,6 +45,21 @@ def test_importing_the_backend_imports_no_vendor_library() -> None:
         "sys.exit(repr(bad) if bad else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.usefixtures("models")
+def test_reports_name_models_and_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = CudaBackend()
+    monkeypatch.setattr(
+        backend, "build_detector", lambda settings, say: [Path("a-64x640x384.engine"), Path("b.engine")]
+    )
+    monkeypatch.setattr(backend, "build_embedder", lambda settings, say: [Path("c-16x150x150.engine")])
+    found = backend.provenance(resolve())
+    assert found.models == CpuBackend().provenance(resolve()).models
+    assert found.engines == {"detector": "a-64x640x384, b", "embedding": "c-16x150x150"}
+    without = backend.provenance(resolve(reid="off"))
+    assert without.models == {"detector": found.models["detector"]}
+    assert without.engines == {"detector": "a-64x640x384, b"}
 
 
 @pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a device")
@@ -299,6 +316,7 @@ SPEC = EncodeSpec(64, 48, Fraction(1, 30000), Fraction(30000, 1001), gop_frames=
 def test_nvenc_gives_every_picture_its_time_and_waits_for_its_copy(tmp_path: Path) -> None:
     library, stream = Library(1), Stream()
     session = NvencSession(SPEC, SessionGate(0, tmp_path), library, stream, 5)
+    assert session.name == "nvenc h264, P2"
     assert library.options["cudacontext"] == 5
     assert library.options["cudastream"] == 1
     assert session.extradata
@@ -380,6 +398,7 @@ def test_packets_through_the_ring_are_those_of_the_encoder_alone() -> None:
                 scratch[:] = 0  # it has been read completely on return
         for index, session in enumerate(sessions):
             assert session.extradata == alone.extradata
+            assert session.name == "libx264, 1 thread, at most 1 at once in its process"
             found[index] += session.finish()
             session.close()
             session.close()

@@ -188,6 +188,8 @@ def test_in_parts_is_as_good_as_whole(cut: Cut) -> None:
     assert report.inference_s["detect"] > 0
     assert [(e.frame, e.kind, e.person) for e in report.events] == [(e.frame, e.kind, e.person) for e in other.events]
     assert report.degradations == other.degradations
+    assert report.models == other.models
+    assert report.encoder == other.encoder == "libx264, 1 thread"
 
 
 def assert_same_people(a: np.ndarray, b: np.ndarray) -> None:

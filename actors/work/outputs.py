@@ -51,6 +51,10 @@ class Outputs(Protocol):
 class FinalOutputs(Outputs, Protocol):
     """Outputs that become the files of a whole video."""
 
+    @property
+    def encoder(self) -> str:
+        """Which encoder made them; empty = none."""
+
     def assemble(self, tick: Callable[[], None]) -> list[AssembleReport]:
         """Make the final files; ``tick`` is called now and then."""
 
@@ -77,6 +81,11 @@ class DiscardedPictures:
     def degradations(self) -> list[str]:
         """Nothing is promised."""
         return []
+
+    @property
+    def encoder(self) -> str:
+        """None is at work."""
+        return ""
 
     def write(self, frames: Sequence[DirectedFrame], slots: Sequence[Any], done: Task) -> None:
         """Compose."""

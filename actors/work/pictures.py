@@ -112,6 +112,11 @@ class PictureFiles:
             return ["HDR was not tone-mapped by this backend: 8 bits with the source's HLG or PQ tags"]
         return []
 
+    @property
+    def encoder(self) -> str:
+        """Which encoder is at work; empty before the first frame."""
+        return self.segments[0].encoder.name if self.segments else ""
+
     def write(self, frames: Sequence[DirectedFrame], slots: Sequence[Any], done: Task) -> None:
         """Compose, queue for encoding and record consecutive frames; the slots have been read completely on return.
 

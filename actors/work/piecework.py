@@ -62,6 +62,8 @@ class PieceFiles(PictureFiles):
             "latency": {stage: quantiles.to_state() for stage, quantiles in latency.items()},
             "lane": self._lane,
             "versions": versions(),
-            "models": dict(self._tools.facts),
+            "models": self._tools.provenance.models,
+            "engines": self._tools.provenance.engines,
+            "encoder": self.encoder,
             "attempts": self._job.epoch + 1,
         }

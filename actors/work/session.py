@@ -18,6 +18,7 @@ from dualface_ray.backends import Backend
 from dualface_ray.backends.storage import Patience
 from dualface_ray.errors import Cancelled, DualfaceError
 from dualface_ray.frames import Credit, PoolReader
+from dualface_ray.models import Provenance
 from dualface_ray.report import Quantiles, VideoState
 from dualface_ray.settings import Settings
 
@@ -45,7 +46,7 @@ class SessionTools:
     encode_threads: int
     discard: bool
     """Benchmarks only: nothing is encoded or written."""
-    facts: Mapping[str, str]
+    provenance: Provenance
 
 
 class Session(ABC):

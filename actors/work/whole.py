@@ -92,5 +92,7 @@ class WholeSession(DirectedSession):
             attempts=job.epoch + 1,
             lane=stream.opened.decoder,
             versions=versions(),
-            models=dict(self.tools.facts),
+            models=self.tools.provenance.models,
+            engines=self.tools.provenance.engines,
+            encoder=outputs.encoder,
         )

@@ -13,6 +13,7 @@ from dualface_ray.detect import Detector, Embedder
 from dualface_ray.errors import SettingsError
 from dualface_ray.frames import Arena, ArenaHandle
 from dualface_ray.media import DecodeSession, EncodeSession, EncodeSpec, FrameRange
+from dualface_ray.models import Provenance
 from dualface_ray.settings import Settings
 
 
@@ -39,6 +40,13 @@ class Backend(Protocol):
 
         Raises:
             ModelError, DeviceError: it cannot be made.
+        """
+
+    def provenance(self, settings: Settings) -> Provenance:
+        """The networks that the settings name as this process would load them, for reports; after ``prepare``.
+
+        Raises:
+            ModelError: one of them is missing or damaged.
         """
 
     def create_arena(self, size_bytes: int, slots: int) -> Arena:

@@ -105,6 +105,10 @@ class EncodeSession(Protocol):
     spec: EncodeSpec
 
     @property
+    def name(self) -> str:
+        """Which encoder this is, and on how many threads; for reports."""
+
+    @property
     def extradata(self) -> bytes:
         """Codec configuration (SPS and PPS, or the like); valid once the first packet is out."""
 

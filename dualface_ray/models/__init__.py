@@ -17,6 +17,7 @@ from dualface_ray.models.engine import Engine
 from dualface_ray.models.engine_cache import built_engine, cached_engines
 from dualface_ray.models.engine_key import Profile, engine_key
 from dualface_ray.models.precision import to_half
+from dualface_ray.models.provenance import Provenance, model_hashes
 from dualface_ray.models.quantise import GateResult, quantise_checked
 from dualface_ray.models.registry import InputFacts, ModelSpec, list_models, model_spec
 from dualface_ray.models.sidecar import embedding_facts
@@ -29,6 +30,7 @@ __all__ = [
     "InputFacts",
     "ModelSpec",
     "Profile",
+    "Provenance",
     "average_precision",
     "built_engine",
     "cache_dir",
@@ -40,6 +42,7 @@ __all__ = [
     "ensure",
     "is_cached",
     "list_models",
+    "model_hashes",
     "model_sha256",
     "model_spec",
     "pull",

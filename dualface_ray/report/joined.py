@@ -85,4 +85,6 @@ def joined_report(
         lane=", ".join(sorted({piece.lane for piece in pieces})),
         versions=versions(),
         models={role: sha256 for piece in pieces for role, sha256 in piece.models.items()},
+        engines={role: names for piece in pieces for role, names in piece.engines.items()},
+        encoder="; ".join(sorted({piece.encoder for piece in pieces if piece.encoder})),
     )

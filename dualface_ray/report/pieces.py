@@ -118,6 +118,8 @@ class PieceRecord(_Piece):
     lane: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
     models: dict[str, str] = Field(default_factory=dict)
+    engines: dict[str, str] = Field(default_factory=dict)
+    encoder: str = ""
     elapsed_s: float = 0.0
     attempts: int = 1
 

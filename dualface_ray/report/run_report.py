@@ -110,11 +110,13 @@ class RunReport(_Record):
     """Parts that were made independently; ``elapsed_s`` is then the sum of what all of them took."""
     lane: str = ""
     """Backend and device that made it."""
+    encoder: str = ""
+    """Which encoder, on how many threads."""
     versions: dict[str, str] = Field(default_factory=dict)
     models: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of each model file by role (``detector``, ``embedding``)."""
     engines: dict[str, str] = Field(default_factory=dict)
-    """Key of each engine of the cache by role; empty on the CPU."""
+    """Names of the engines in the cache by role; empty on the CPU."""
     error: ErrorRecord | None = None
 
     def to_json(self) -> bytes:

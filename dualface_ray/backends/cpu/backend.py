@@ -10,6 +10,7 @@ from dualface_ray.compose import Compositor
 from dualface_ray.detect import Detector, Embedder
 from dualface_ray.frames import Arena, ArenaHandle
 from dualface_ray.media import DecodeSession, EncodeSession, EncodeSpec, FrameRange
+from dualface_ray.models import Provenance, model_hashes
 from dualface_ray.settings import Settings
 
 
@@ -25,6 +26,10 @@ class CpuBackend:
 
     def prepare(self, settings: Settings, progress: Callable[[str], None]) -> None:
         """Nothing takes long here."""
+
+    def provenance(self, settings: Settings) -> Provenance:
+        """Models alone: ONNX Runtime builds no engines."""
+        return Provenance(model_hashes(settings))
 
     def create_arena(self, size_bytes: int, slots: int) -> Arena:
         """Shared memory, reserved completely."""

@@ -71,6 +71,12 @@ class CpuEncodeSession:
         self._finished = False
 
     @property
+    def name(self) -> str:
+        """As FFmpeg calls it, and its threads."""
+        threads = max(1, self.spec.threads)
+        return f"{_ENCODERS[self.spec.codec]}, {threads} thread{'s' if threads > 1 else ''}"
+
+    @property
     def extradata(self) -> bytes:
         """SPS and PPS (Annex B), VPS too for HEVC, the sequence header for AV1; known from opening on."""
         return b"" if self._context is None else bytes(self._context.extradata or b"")

@@ -12,6 +12,7 @@ from dualface_ray.detect import Detector, Embedder
 from dualface_ray.errors import UnsupportedMediaError
 from dualface_ray.frames import Arena, ArenaHandle
 from dualface_ray.media import DecodeSession, EncodeSession, EncodeSpec, FrameRange
+from dualface_ray.models import Provenance, model_hashes
 from dualface_ray.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,6 +49,14 @@ class CudaBackend:
         self.build_detector(settings, progress)
         if settings.identity.reid != "off":
             self.build_embedder(settings, progress)
+
+    def provenance(self, settings: Settings) -> Provenance:
+        """Models, and the engines of the plan's orientations: by now they are in the cache."""
+        models = model_hashes(settings)
+        files = {"detector": self.build_detector(settings, _quietly)}
+        if "embedding" in models:
+            files["embedding"] = self.build_embedder(settings, _quietly)
+        return Provenance(models, {role: ", ".join(path.stem for path in paths) for role, paths in files.items()})
 
     def create_arena(self, size_bytes: int, slots: int) -> Arena:
         """Device memory, exported by CUDA IPC."""
@@ -144,6 +153,10 @@ class CudaBackend:
         from dualface_ray.backends.cuda.int8 import make_int8
 
         return make_int8(settings, clips, progress=progress)[0]
+
+
+def _quietly(line: str) -> None:
+    """Nothing is built that anybody would wait for."""
 
 
 BACKEND = CudaBackend()

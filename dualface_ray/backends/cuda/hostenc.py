@@ -72,6 +72,7 @@ class HostEncodeSession:
         pool: workers shared by all sessions of the process.
         downloader: how pictures come to the host.
         ring_slots: pictures that may wait.
+        at_once: encoders that work at once in this process.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class HostEncodeSession:
         downloader: Downloader,
         *,
         ring_slots: int = RING_SLOTS,
+        at_once: int = 1,
     ) -> None:
         self.spec = spec
         self._inner = inner
@@ -90,6 +92,7 @@ class HostEncodeSession:
         self._shape = (spec.height_px * 3 // 2, spec.width_px)
         self._free = deque(downloader.slots(ring_slots, self._shape))
         self._ring_slots = ring_slots
+        self._at_once = at_once
         self._changed = threading.Condition()
         self._waiting: deque[tuple[npt.NDArray[np.uint8], int]] = deque()
         self._busy = False
@@ -97,6 +100,11 @@ class HostEncodeSession:
         self._error: BaseException | None = None
         self._finished = False
         self._closed = False
+
+    @property
+    def name(self) -> str:
+        """The inner encoder's, and how many of them work at once."""
+        return f"{self._inner.name}, at most {self._at_once} at once in its process"
 
     @property
     def extradata(self) -> bytes:
@@ -113,10 +121,10 @@ class HostEncodeSession:
             EncodeError: wrong shape, closed, or an earlier picture failed.
         """
         if self._finished or self._closed:
-            raise EncodeError("the encoder is closed", where=self._name)
+            raise EncodeError("the encoder is closed", where=self._where)
         if tuple(canvas.shape) != self._shape or canvas.dtype != np.uint8:
             raise EncodeError(
-                f"a canvas must be uint8 {self._shape}, not {canvas.dtype} {canvas.shape}", where=self._name
+                f"a canvas must be uint8 {self._shape}, not {canvas.dtype} {canvas.shape}", where=self._where
             )
         with self._changed:
             self._changed.wait_for(lambda: self._free or self._error is not None)
@@ -158,7 +166,7 @@ class HostEncodeSession:
         self._free.clear()
 
     @property
-    def _name(self) -> str:
+    def _where(self) -> str:
         return f"{self.spec.codec} {self.spec.width_px}x{self.spec.height_px}"
 
     def _taken(self) -> list[Packet]:
@@ -229,9 +237,9 @@ def host_encoder(
     """
     from dualface_ray.backends.cpu.encode import CpuEncodeSession
 
-    inner = CpuEncodeSession(spec)
+    inner, at_once = CpuEncodeSession(spec), max(1, cores // max(1, spec.threads))
     try:
-        return HostEncodeSession(spec, inner, workers(max(1, cores // max(1, spec.threads))), make_downloader())
+        return HostEncodeSession(spec, inner, workers(at_once), make_downloader(), at_once=at_once)
     except BaseException:
         inner.close()
         raise

@@ -145,6 +145,11 @@ class NvencSession:
             raise self._translated(error) from error
 
     @property
+    def name(self) -> str:
+        """The codec, and the preset on NVENC's own scale."""
+        return f"nvenc {self.spec.codec}, {parameters(self.spec)['preset']}"
+
+    @property
     def extradata(self) -> bytes:
         """SPS and PPS (Annex B), VPS too for HEVC, the sequence header for AV1; known from opening on."""
         return self._extradata
