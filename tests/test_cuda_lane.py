@@ -1,7 +1,7 @@
 """The GPU lane end to end on a stand-in for the device: every class as it is, kernels through the host shim.
 
 NVDEC is libav, TensorRT is ONNX Runtime, CuPy is ``host_cupy``; arenas, copies, launches, records, downloads and the
-order of things are the backend's own. What remains for a real card is in ``gpu_check.py``.
+order of things are the backend's own. What remains for a real card is in ``gpu_check``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import host_cupy
 import numpy as np
 import pytest
 from detect_pictures import frame, pair
-from gpu_check import clip as make_clip
+from gpu_check.material import clip as make_clip
 from media_lane import decode_all
 from media_maker import Clip
 from test_cuda_decode import SoftwareDecoder
