@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import types
@@ -13,14 +14,17 @@ import pytest
 from media_maker import Clip
 
 from actors.messages import StreamStatus
-from dualface_ray.bench import lane as lane_room
-from dualface_ray.bench.busy import Busy, core_seconds
-from dualface_ray.bench.lane import LaneRow, LaneRunner, _medians, _rounds, _rows
+from dualface_ray.bench import busy, turns
+from dualface_ray.bench.busy import core_seconds
+from dualface_ray.bench.encoders import EncoderAlone, EncodersRunner, decoded, there_and_back
+from dualface_ray.bench.lane import LaneRow, _rows
 from dualface_ray.bench.nvml import GpuLoad
+from dualface_ray.bench.turns import medians, take_turns
+from dualface_ray.bench.whole import LaneRunner
 from dualface_ray.bench.window import Progress
 from dualface_ray.cli.bench import LaneRequest, bench_lane
 from dualface_ray.errors import ActorError, RequestError
-from dualface_ray.report import VideoState
+from dualface_ray.report import InputRecord, RunReport, VideoState
 from dualface_ray.settings import resolve
 
 
@@ -48,9 +52,11 @@ class Played:
 
     def __init__(self, name: str, log: list[str], rates: Sequence[float]) -> None:
         self.name, self.log, self.rates = name, log, list(rates)
+        self.there = bool(rates)
 
-    def start(self) -> None:
+    def start(self) -> bool:
         self.log.append(f"start {self.name}")
+        return self.there
 
     def run(self, idle_bytes: int) -> tuple[float, dict[str, Any]]:
         self.log.append(f"run {self.name}")
@@ -63,11 +69,11 @@ class Played:
 
 @pytest.mark.parametrize("fresh", [False, True])
 def test_everything_takes_turns(fresh: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane_room, "_card_bytes", lambda: 7)
+    monkeypatch.setattr(turns, "_card_bytes", lambda: 7)
     log: list[str] = []
     alone = Played("decode + copy alone", log, [100, 300, 200])
     lane = Played("adaptive", log, [90, 200, 190])
-    found = _rounds([alone, lane], 3, fresh=fresh)
+    found = take_turns([alone, lane], 3, fresh=fresh)
     runs = [line for line in log if line.startswith("run")]
     assert runs == [f"run {one.name}" for _ in range(3) for one in (alone, lane)]
     assert sum(line.startswith("start") for line in log) == (6 if fresh else 2)
@@ -84,14 +90,15 @@ def test_everything_takes_turns(fresh: bool, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_run_that_fails_closes_everything() -> None:
     log: list[str] = []
     runners = [Played("decode + copy alone", log, [100]), Played("adaptive", log, [])]
+    runners[1].there = True
     with pytest.raises(IndexError):
-        _rounds(runners, 2, fresh=False)
+        take_turns(runners, 2, fresh=False)
     assert sorted(log[-2:]) == ["close adaptive", "close decode + copy alone"]
 
 
 def test_medians_are_taken_of_what_is_there() -> None:
     runs = [{"a": 1, "b": "1/5/9"}, {"a": 3}, {"a": 2, "b": "3/7/9"}]
-    assert _medians(runs) == {"a": 2, "b": "2/6/9"}
+    assert medians(runs) == {"a": 2, "b": "2/6/9"}
 
 
 # --- one lane --------------------------------------------------------------------------------------------------------
@@ -176,6 +183,74 @@ def test_a_stream_that_fails_ends_the_run(monkeypatch: pytest.MonkeyPatch, tmp_p
         runner.run(0)
 
 
+# --- encoders alone --------------------------------------------------------------------------------------------------
+def test_pictures_are_shown_there_and_back() -> None:
+    assert list(itertools.islice(there_and_back(4), 9)) == [0, 1, 2, 3, 2, 1, 0, 1, 2]
+    assert list(itertools.islice(there_and_back(1), 3)) == [0, 0, 0]
+    with pytest.raises(ActorError, match="no pictures"):
+        there_and_back(0)
+
+
+def reported(folder: Path, encoder: str) -> Path:
+    """A result of 12 frames, and what its report says of it."""
+    Clip(frames=12, width_px=64, height_px=48).write(folder / "clip.dualface.mp4")
+    record = InputRecord(path="clip.mp4")
+    report = RunReport(state=VideoState.DONE, input=record, outputs=("clip.dualface.mp4",), encoder=encoder)
+    report.save(folder / "clip.report.json")
+    return folder
+
+
+def test_the_encoders_alone_take_the_lane_s_pictures(tmp_path: Path) -> None:
+    made, settings = reported(tmp_path, "libx264, 1 thread"), resolve(preset="ultrafast")
+    spec = decoded(made / "clip.dualface.mp4", made / "pictures", settings, 1)
+    assert (spec.width_px, spec.height_px, spec.threads, spec.preset) == (64, 48, 1, "ultrafast")
+    actor = EncoderAlone(spec, str(made / "pictures"))
+    assert actor.ready() == 12
+    marks = actor.run(0.2)
+    assert marks[-1][0] - marks[0][0] < 30
+    assert [frames for _, frames in marks] == [8 * (n + 1) for n in range(len(marks))]
+
+
+@pytest.mark.parametrize(("encoder", "there"), [("libx264, 1 thread", True), ("nvenc h264, P2", False), ("", False)])
+def test_only_the_cpu_s_encoders_have_that_reference(
+    encoder: str, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    def actor(spec: Any, pictures: str) -> Any:
+        """In place of a Ray actor: everything happens at once, and four frames a second are encoded."""
+        one = EncoderAlone(spec, pictures)
+        run = types.SimpleNamespace(remote=lambda seconds: [(2.0 * n, 8 * n) for n in range(1, 4)])
+        return types.SimpleNamespace(ready=types.SimpleNamespace(remote=one.ready), run=run)
+
+    shell = types.SimpleNamespace(options=lambda num_cpus: types.SimpleNamespace(remote=actor))
+    monkeypatch.setattr(ray, "remote", lambda kind: shell)
+    monkeypatch.setattr(ray, "get", lambda found: found)
+    monkeypatch.setattr(ray, "kill", lambda actor: None)
+    runner = EncodersRunner(reported(tmp_path, encoder), resolve(), 2)
+    assert runner.start() is there
+    if there:
+        assert runner.run(0)[0] == pytest.approx(8.0)
+    runner.close()
+
+
+def test_a_lane_that_encodes_is_held_against_its_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "_card_bytes", lambda: 7)
+    log: list[str] = []
+    alone = Played("decode + copy alone", log, [900, 1000])
+    lane, reference = Played("encoder", log, [90, 100]), Played("encoders from memory", log, [100, 125])
+    rows = {row.mode: row for row in _rows((16, 4, 4), take_turns([alone, lane, reference], 2, fresh=False))}
+    assert rows["encoder"].ratios == (0.9, 0.8)
+    assert rows["encoder"].reference == "encoders from memory"
+    assert "of encoders from memory" in rows["encoder"].text()
+    assert rows["encoders from memory"].ratio is None
+    without = Played("encoders from memory", log, [])
+    lane.rates, alone.rates = [90, 100], [900, 1000]
+    rows = {row.mode: row for row in _rows((16, 4, 4), take_turns([alone, lane, without], 2, fresh=False))}
+    assert list(rows) == ["decode + copy alone", "encoder"]
+    assert rows["encoder"].ratios == (0.1, 0.1)
+
+
 # --- what the machine was doing --------------------------------------------------------------------------------------
 def test_cores_are_counted_by_kind_of_actor(tmp_path: Path) -> None:
     hz = os.sysconf("SC_CLK_TCK")
@@ -185,15 +260,23 @@ def test_cores_are_counted_by_kind_of_actor(tmp_path: Path) -> None:
         (folder / "cmdline").write_bytes(title.encode() + b"\0-x\0")
         (folder / "stat").write_text(f"{pid} (a b) c) S " + " ".join(["0"] * 10) + f" {ticks * hz} {hz} 0")
     (tmp_path / "200").mkdir()
-    assert core_seconds(tmp_path) == {"EncoderActor": 9.0}
+    assert core_seconds(tmp_path) == {("EncoderActor", 100): 4.0, ("EncoderActor", 101): 5.0}
+
+
+def test_an_actor_that_ends_meanwhile_takes_nothing_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = iter([{("InferenceActor", 1): 50.0, ("InferenceActor", 2): 3.0}, {("InferenceActor", 2): 3.0}])
+    monkeypatch.setattr(busy, "core_seconds", lambda: next(seen))
+    with busy.Busy(("InferenceActor",)) as found:
+        pass
+    assert found.facts["cores_inference"] == 0.0
 
 
 def test_what_a_card_says_is_told_beside_the_cores() -> None:
     load = GpuLoad(3, 0.5, 0.9, 0.7, None, 10 << 20)
     sampler: Any = types.SimpleNamespace(__enter__=lambda: None, __exit__=lambda: None, load=load)
-    with Busy(("InferenceActor",), 4 << 20, sampler) as busy:
+    with busy.Busy(("InferenceActor",), 4 << 20, sampler) as found:
         pass
-    assert {**busy.facts, "cores_inference": 0} == {
+    assert {**found.facts, "cores_inference": 0} == {
         "cores_inference": 0, "gpu": 0.5, "gpu_peak": 0.9, "nvdec": 0.7, "vram_mib": 6,
     }  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any
 from dualface_ray.backends import limit_library_threads, load_backend
 from dualface_ray.backends.pyav import probe
 from dualface_ray.bench.busy import Busy
+from dualface_ray.bench.turns import Run
 from dualface_ray.bench.window import Mark, Progress
 from dualface_ray.errors import ActorError
 from dualface_ray.frames import slot_stride_bytes
@@ -86,7 +87,7 @@ class AloneRunner:
         self._share = share
         self._actors: list[Any] = []
 
-    def start(self) -> None:
+    def start(self) -> bool:
         """Create the processes and their pools."""
         import ray
 
@@ -97,8 +98,9 @@ class AloneRunner:
             for n in range(decoders)
         ]
         ray.get([one.ready.remote() for one in self._actors])
+        return True
 
-    def run(self, idle_bytes: int) -> tuple[float, dict[str, Any]]:
+    def run(self, idle_bytes: int) -> Run:
         """Frames per second, and what the machine was doing.
 
         Args:

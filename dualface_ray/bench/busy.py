@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ _TICKS_HZ = os.sysconf("SC_CLK_TCK")
 _MIB = 1 << 20
 
 
-def core_seconds(processes: Path = Path("/proc")) -> dict[str, float]:
-    """Core seconds used so far by every kind of Ray actor of this machine (proc(5)): its class, its processes."""
-    found: dict[str, float] = defaultdict(float)
+def core_seconds(processes: Path = Path("/proc")) -> dict[tuple[str, int], float]:
+    """Core seconds used so far by every Ray actor of this machine (proc(5)), by its class and its process."""
+    found: dict[tuple[str, int], float] = {}
     for folder in processes.glob("[0-9]*"):
         try:
             title = (folder / "cmdline").read_bytes().split(b"\0", 1)[0].decode(errors="replace")
@@ -25,7 +24,7 @@ def core_seconds(processes: Path = Path("/proc")) -> dict[str, float]:
         except (OSError, IndexError):  # it has ended meanwhile
             continue
         if title.startswith("ray::"):
-            found[title[5:].split(".")[0]] += (int(fields[11]) + int(fields[12])) / _TICKS_HZ
+            found[title[5:].split(".")[0], int(folder.name)] = (int(fields[11]) + int(fields[12])) / _TICKS_HZ
     return found
 
 
@@ -54,7 +53,8 @@ class Busy:
         after, passed_s = core_seconds(), time.monotonic() - self._began_s
         self._sampler.__exit__()
         for role in self._roles:
-            used = (after[role] - self._before[role]) / max(passed_s, 1e-3)
+            spent = [now - self._before.get(actor, 0.0) for actor, now in after.items() if actor[0] == role]
+            used = sum(spent) / max(passed_s, 1e-3)
             self.facts[f"cores_{role.removesuffix('Actor').lower()}"] = round(used, 2)
         load = self._sampler.load
         if load is not None:
