@@ -105,8 +105,9 @@ class Stream:
 
 
 class Event:
-    def __init__(self, *, disable_timing: bool) -> None:
+    def __init__(self, *, block: bool, disable_timing: bool) -> None:
         assert disable_timing
+        self.block = block
         self._recorded = False
 
     def record(self, stream: Any) -> None:

@@ -12,6 +12,7 @@ from dualface_ray.backends.cuda.drawing import TileDrawing
 from dualface_ray.backends.cuda.launch import Staging, give_back_stream, kernel, new_stream
 from dualface_ray.backends.cuda.records import compose_job, compose_jobs
 from dualface_ray.backends.cuda.vendor import cupy, enter_device, translated
+from dualface_ray.backends.cuda.waiting import wait_for
 from dualface_ray.compose import check_canvas
 from dualface_ray.errors import DeviceError
 from dualface_ray.frames import StreamInfo
@@ -76,7 +77,7 @@ class CudaCompositor:
                 self._blacken(size, addresses)
             for jobs in layers:
                 self._drawing.draw(compose_jobs(jobs))
-            self._stream.synchronize()
+            wait_for(self._stream)
         self._drawing.finished()
         return pictures
 

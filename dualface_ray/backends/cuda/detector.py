@@ -22,6 +22,7 @@ from dualface_ray.backends.cuda.facts import BatchFacts, KnownStreams, Records
 from dualface_ray.backends.cuda.kernels import FACE_FLOATS, letterbox_grid
 from dualface_ray.backends.cuda.launch import Staging, kernel, new_stream
 from dualface_ray.backends.cuda.vendor import COPY_DEVICE_TO_HOST, cupy, enter_device, translated
+from dualface_ray.backends.cuda.waiting import new_event, wait_for
 from dualface_ray.detect import APPEARANCE_TUNING, PATCH_CELLS, STRIDE_PX, FramePixels
 from dualface_ray.errors import DeviceError, ModelError
 from dualface_ray.frames import DESCRIPTOR_SIZE, F32, Faces, FaceTable
@@ -256,7 +257,7 @@ class CudaDetector:
             cupy().cuda.runtime.memcpyAsync(
                 self._looks_host.ptr, self._looks.data.ptr, size * 4, COPY_DEVICE_TO_HOST, self._looking.ptr
             )
-            self._looking.synchronize()
+            wait_for(self._looking)
         return np.array(np.frombuffer(self._looks_host, np.float32, size)).reshape(total, DESCRIPTOR_SIZE)
 
 
@@ -268,7 +269,7 @@ class _Pass:
         with translated("allocating the detector's results"):
             self.faces: Any = cupy().cuda.alloc_pinned_memory(floats * 4)
             self.counts: Any = cupy().cuda.alloc_pinned_memory(frames * 4)
-            self.done: Any = cupy().cuda.Event(disable_timing=True)
+            self.done: Any = new_event()
         self.given: Any = None
         self.count = 0
 

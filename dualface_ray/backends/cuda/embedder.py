@@ -12,6 +12,7 @@ from dualface_ray.backends.cuda.arena import address_of
 from dualface_ray.backends.cuda.launch import Staging, kernel, new_stream
 from dualface_ray.backends.cuda.records import chip_item, chip_items
 from dualface_ray.backends.cuda.vendor import COPY_DEVICE_TO_HOST, cupy, device, enter_device, translated
+from dualface_ray.backends.cuda.waiting import wait_for
 from dualface_ray.detect import FramePixels
 from dualface_ray.errors import DeviceError, ModelError
 from dualface_ray.frames import F32, FaceCrop
@@ -109,7 +110,7 @@ class CudaEmbedder:
             cupy().cuda.runtime.memcpyAsync(
                 self._host.ptr, self._output.data.ptr, count * self._size * 4, COPY_DEVICE_TO_HOST, self._stream.ptr
             )
-            self._stream.synchronize()
+            wait_for(self._stream)
         return np.array(np.frombuffer(self._host, np.float32, count * self._size).reshape(count, self._size))
 
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from dualface_ray.backends.cuda.arena import address_of
 from dualface_ray.backends.cuda.launch import new_stream
 from dualface_ray.backends.cuda.vendor import COPY_DEVICE_TO_HOST, cupy, enter_device, translated
+from dualface_ray.backends.cuda.waiting import wait_for
 from dualface_ray.errors import EncodeError
 from dualface_ray.media import Canvas, EncodeSession, EncodeSpec, Packet
 
@@ -60,7 +61,7 @@ class PinnedDownloader:
             cupy().cuda.runtime.memcpyAsync(
                 slot.ctypes.data, address_of(canvas), slot.nbytes, COPY_DEVICE_TO_HOST, self._stream.ptr
             )
-            self._stream.synchronize()
+            wait_for(self._stream)
 
 
 class HostEncodeSession:

@@ -16,6 +16,7 @@ from dualface_ray.backends.cuda.launch import Staging, kernel
 from dualface_ray.backends.cuda.nvdec import Surface
 from dualface_ray.backends.cuda.records import rescale_job
 from dualface_ray.backends.cuda.vendor import COPY_DEVICE_TO_DEVICE, COPY_DEVICE_TO_HOST, cupy, translated
+from dualface_ray.backends.cuda.waiting import wait_for
 from dualface_ray.errors import UnsupportedMediaError
 from dualface_ray.frames import SIGNATURE_BYTES, PixelLayout, StreamInfo
 
@@ -121,7 +122,7 @@ class SlotCopier:
                     COPY_DEVICE_TO_HOST,
                     self._stream.ptr,
                 )
-            self._stream.synchronize()
+            wait_for(self._stream)
         self._drawing.finished()
         if not count:
             return np.empty((0, SIGNATURE_BYTES), np.uint8)
