@@ -182,6 +182,27 @@ def test_what_is_set_aside_is_taken_when_nothing_else_is_left_or_its_lane_dies()
     assert schedule.waiting == 0
 
 
+def test_a_lane_that_leaves_what_is_set_aside_for_it_takes_something_else():
+    """The fast lane stands still. Until that is noticed the slow one had neither begun its own video nor another."""
+    schedule = shown(Schedule(), slow=1, fast=10)
+    for video, cost in (("a", 1000), ("b", 90)):
+        schedule.add(video, cost)
+    assert [schedule.next_for(lane, 0) for lane in ("fast", "slow")] == ["a", "b"]
+    for video, cost in (("u", 2000), ("v", 2000), ("own", 60)):
+        schedule.add(video, cost)
+    assert schedule.prefetch_for("slow", 80) == "own"
+    for video in "uv":  # cancelled
+        schedule.drop(video)
+    for video, cost in (("long", 300), ("short", 12)):
+        schedule.add(video, cost)
+    schedule.finished("slow", "b", 90.0)
+    assert schedule.next_for("slow", 110) == "short", "the other two end sooner on the fast lane, if it ends its own"
+    assert schedule.prefetch_for("slow", 110) is None, "its own waits for anybody"
+    schedule.finished("fast", "a", 120.0)
+    assert [schedule.next_for("fast", 120), schedule.next_for("slow", 120)] == ["long", None]
+    assert schedule.waiting == 1
+
+
 def test_a_dropped_video_is_gone_wherever_it_is():
     schedule = filled(a=400, b=300, c=290, d=280)
     for lane in ("x", "y"):

@@ -66,13 +66,22 @@ class Choice:
         """Something has happened: videos or lanes came or went, or a lane has shown its speed."""
         self._deal = None
 
+    def keeps(self, lane: Runner, now: float) -> bool:
+        """Whether what is set aside for this lane helps there, now that it has a free slot; true without any.
+
+        If not, anybody may have it: a lane that neither began it nor let go of it would get nothing else either, for
+        what is dealt to a lane comes after its own.
+        """
+        if lane.aside is None or self._all_aside or self._must_wait(lane, now):
+            return True
+        return self._helps(lane, lane.aside[1], now)
+
     def next(self, lane: Runner, now: float) -> Found | None:
-        """What this lane, which has a free slot, begins now."""
+        """What this lane, which has a free slot and ``keeps`` what waits for it, begins now."""
         if self._must_wait(lane, now):
             return None
-        own = lane.aside
-        if own is not None and (self._waiting.size or not self._few) and self._helps(lane, own[1], now):
-            return own
+        if lane.aside is not None and not self._all_aside:
+            return lane.aside
         if self._is_unknown(lane):
             shortest = self._waiting.shortest()
             if shortest is not None and self._may_try(lane, shortest[1]):
@@ -136,6 +145,11 @@ class Choice:
             and self._crew.slots <= DEAL_SLOTS
             and (self._waiting.size or self._aside.size) * len(self._crew) <= DEAL_STEPS
         )
+
+    @property
+    def _all_aside(self) -> bool:
+        """Whether nothing else waits: then all of it is dealt anew."""
+        return not self._waiting.size and self._few
 
     def _dealt(self, lane: Runner, now: float, by: float) -> Found | None:
         if self._deal is None or now - self._deal.moment > DEAL_AGAIN_S:

@@ -1,7 +1,8 @@
 """Schedule: which video a lane takes next, so that all lanes end at about the same time. Pure.
 
     add(video, cost) ─► shelf (waiting, by cost) ──next_for(lane, now)──► running ──moved, finished──► speeds
-                              └──prefetch_for(lane, now)──► set aside for that lane; taken back when it dies or is idle
+                              └──prefetch_for(lane, now)──► set aside for that lane; taken back when it dies, is idle or
+                                                            would be done sooner elsewhere
 
 A lane takes only what it would finish before everything else is expected to be finished. A slow lane so takes shorter
 videos near the end, and none at all when the others will be done sooner without it. What a lane has begun stays there:
@@ -165,6 +166,8 @@ class Schedule:
         if asking.retired or asking.full or not self.waiting:
             return None
         self._crew.speeds.ask(asking.kind, now)
+        if not self._choice.keeps(asking, now):
+            self._give_back(asking)
         found = self._choice.next(asking, now)
         if found is None and not self._owners and not self._crew.expects:  # somebody has to
             self._choice.changed()
