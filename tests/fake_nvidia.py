@@ -1,13 +1,18 @@
 """Pretend NVIDIA modules for probing processes: a folder for PYTHONPATH, steered by environment variables.
 
-FAKE_CARD (h200, rtx4090, l4, other), FAKE_DRIVER, FAKE_CAP (sessions), FAKE_CRASH (decoder, encoder, session, nvml,
-cupy), FAKE_HANG (the same), FAKE_BUSY (1 = another program and three open sessions). Calls are logged to FAKE_LOG.
+FAKE_CARD (h200, a100, rtx4090, l4, other), FAKE_MIG (instances that it is cut into, with their NVDEC engines, such as
+1g.5gb:0,3g.20gb:2; none = MIG is on without any), FAKE_MODE (NVML's number of the compute mode), FAKE_DRIVER, FAKE_CAP
+(sessions), FAKE_CRASH (decoder, encoder, session, nvml, cupy), FAKE_HANG (the same), FAKE_BUSY (1 = another program and
+three open sessions). Calls are logged to FAKE_LOG.
 """
 
 from __future__ import annotations
 
 import os
+import types
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,6 +21,7 @@ import os, signal, time
 
 CARDS = {
     "h200": ("NVIDIA H200", 143771, ["H264", "HEVC", "VP9"], 7, [], 0),
+    "a100": ("NVIDIA A100-SXM4-40GB", 40960, ["H264", "HEVC", "VP9"], 5, [], 0),
     "rtx4090": ("NVIDIA GeForce RTX 4090", 24564, ["H264", "HEVC", "VP9", "AV1"], 1, ["h264", "hevc", "av1"], 2),
     "l4": ("NVIDIA L4", 23034, ["H264", "HEVC", "VP9", "AV1"], 4, ["h264", "hevc", "av1"], 2),
     "other": ("NVIDIA GeForce RTX 4060", 8188, ["H264", "HEVC", "VP9", "AV1"], 1, ["h264", "hevc", "av1"], 1),
@@ -40,9 +46,21 @@ _PYNVML = """
 from fake_common import MIB, NAME, os, trouble
 from types import SimpleNamespace
 
+NVML_ERROR_NOT_SUPPORTED, NVML_ERROR_NO_PERMISSION, NVML_ERROR_NOT_FOUND = 3, 4, 6
+_MIG = os.environ.get("FAKE_MIG", "")
+_PARTS = [part.split(":") for part in _MIG.split(",") if ":" in part]
+
 
 class NVMLError(Exception):
-    value = 3
+    def __init__(self, value):
+        super().__init__({3: "Not Supported", 4: "Insufficient Permissions", 6: "Not Found"}[value])
+        self.value = value
+
+
+def _whole(handle):
+    '''What NVML does not tell of instances, nor, to just anybody, of a card that is cut into them.'''
+    if _MIG:
+        raise NVMLError(NVML_ERROR_NOT_SUPPORTED)
 
 
 def nvmlInit():
@@ -70,45 +88,89 @@ def nvmlDeviceGetHandleByIndex(index):
 
 
 def nvmlDeviceGetName(handle):
-    return NAME
+    return NAME if handle == 0 else f"{NAME} MIG {_PARTS[handle - 1][0]}"
 
 
 def nvmlDeviceGetUUID(handle):
-    return "GPU-0123"
+    return "GPU-0123" if handle == 0 else f"MIG-{handle:08d}-0000-5000-8000-000000000000"
 
 
 def nvmlDeviceGetMemoryInfo(handle):
-    return SimpleNamespace(total=MIB << 20, used=1 << 20)
+    if handle == 0 and _MIG:
+        raise NVMLError(NVML_ERROR_NO_PERMISSION)
+    mib = MIB if handle == 0 else int(_PARTS[handle - 1][0].partition(".")[2].removesuffix("gb")) * 1024 - 256
+    return SimpleNamespace(total=mib << 20, used=1 << 20)
 
 
 def nvmlDeviceGetCudaComputeCapability(handle):
     return (9, 0)
 
 
-def nvmlDeviceGetMigMode(handle):
-    raise NVMLError("Not Supported")
+def nvmlDeviceGetMigMode(device):
+    if NAME != "NVIDIA A100-SXM4-40GB":
+        raise NVMLError(NVML_ERROR_NOT_SUPPORTED)
+    return [int(bool(_MIG)), int(bool(_MIG))]
+
+
+def nvmlDeviceGetMaxMigDeviceCount(device):
+    return 7
+
+
+def nvmlDeviceGetMigDeviceHandleByIndex(device, index):
+    if index >= len(_PARTS):
+        raise NVMLError(NVML_ERROR_NOT_FOUND)
+    return index + 1
+
+
+def nvmlDeviceGetAttributes(device):
+    return SimpleNamespace(sharedDecoderCount=int(_PARTS[device - 1][1]), sharedEncoderCount=0)
+
+
+def nvmlDeviceGetComputeMode(handle):
+    return int(os.environ.get("FAKE_MODE", "0"))
+
+
+def nvmlDeviceGetPersistenceMode(handle):
+    return 1
+
+
+def nvmlDeviceGetCurrentClocksEventReasons(handle):
+    return 1
+
+
+def nvmlDeviceGetTemperature(handle, sensor):
+    return 40
+
+
+def nvmlDeviceGetRemappedRows(device):
+    return (0, 0, 0, 0)
 
 
 def nvmlDeviceGetEccMode(handle):
     return (1, 1)
 
 
-def nvmlDeviceGetTotalEccErrors(handle, kind, counter):
+def nvmlDeviceGetTotalEccErrors(handle, errorType, counterType):
     return 0
 
 
 def nvmlDeviceGetUtilizationRates(handle):
+    _whole(handle)
     return SimpleNamespace(gpu=3)
 
 
 def nvmlDeviceGetDecoderUtilization(handle):
-    return (0, 100)
+    _whole(handle)
+    return [0, 100]
 
 
-nvmlDeviceGetEncoderUtilization = nvmlDeviceGetDecoderUtilization
+def nvmlDeviceGetEncoderUtilization(handle):
+    _whole(handle)
+    return [0, 100]
 
 
 def nvmlDeviceGetEncoderStats(handle):
+    _whole(handle)
     return (3 if os.environ.get("FAKE_BUSY") else 0, 0, 0)
 
 
@@ -116,7 +178,8 @@ def nvmlDeviceGetComputeRunningProcesses(handle):
     return [SimpleNamespace(pid=4242, usedGpuMemory=None)] if os.environ.get("FAKE_BUSY") else []
 
 
-nvmlDeviceGetGraphicsRunningProcesses = lambda handle: []
+def nvmlDeviceGetGraphicsRunningProcesses(handle):
+    return []
 """
 
 _CODEC = """
@@ -180,3 +243,13 @@ def fake_environment(folder: Path, **steering: str) -> dict[str, str]:
         (folder / f"{name}.py").write_text(text, encoding="utf-8")
     path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {"PYTHONPATH": path, **{f"FAKE_{name.upper()}": value for name, value in steering.items()}}
+
+
+def fake_pynvml(**steering: str) -> Any:
+    """The pretend ``pynvml`` in this process."""
+    common, module = types.ModuleType("fake_common"), types.ModuleType("pynvml")
+    with mock.patch.dict(os.environ, {f"FAKE_{name.upper()}": value for name, value in steering.items()}):
+        exec(_COMMON, common.__dict__)
+        with mock.patch.dict("sys.modules", {"fake_common": common}):
+            exec(_PYNVML, module.__dict__)
+    return module

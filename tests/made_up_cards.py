@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dualface_ray.hardware import CardFacts
+from dualface_ray.hardware import CardFacts, Unknown
 
 MIB = 1 << 20
 
@@ -16,8 +16,15 @@ def card(name: str = "NVIDIA L4", index: int = 0, **changes: object) -> CardFact
         "used_bytes": 100 * MIB,
         "compute_capability": "8.9",
         "mig": False,
+        "decoders": Unknown("its decoder knows"),
+        "compute_mode": "default",
+        "persistence": True,
+        "slowed": "",
+        "temperature_c": 40,
         "ecc": True,
         "ecc_errors": 0,
+        "retired": 0,
+        "retiring": "",
         "gpu_share": 0.0,
         "nvdec_share": 0.0,
         "nvenc_share": 0.0,

@@ -254,7 +254,8 @@ def test_the_sampler_sums_up_and_lets_go() -> None:
     assert load.text() == "GPU 60% (peak 60%), NVDEC 25%, memory 5 MiB"
 
 
-def test_without_nvml_there_are_no_figures() -> None:
+def test_without_nvml_there_are_no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     library = Nvml(decoder=False)
     assert GpuMeter.open("GPU-2", library) is None
     assert library.inits == 0

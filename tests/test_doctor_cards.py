@@ -38,11 +38,14 @@ from dualface_ray.hardware import (
     engine_finding,
     folder_facts,
     folder_finding,
+    health_findings,
+    instances_finding,
     ipc_finding,
     library_findings,
     load_profile,
     module_findings,
     mps_finding,
+    order_finding,
     profile_findings,
     surroundings,
     visible_finding,
@@ -62,8 +65,10 @@ def around(**changes: object) -> Surroundings:
         "pci_cards": 1,
         "container": False,
         "wsl": False,
+        "tegra": False,
         "capabilities": None,
         "visible": None,
+        "order": "FASTEST_FIRST",
         "mps": False,
         "ptrace_scope": 1,
         "descriptors": 65536,
@@ -154,6 +159,24 @@ def test_hidden_cards():
     assert visible_finding(two, two.cards, around(visible="0,1")) is None
     check(visible_finding(two, two.cards[:1], around(visible="0")), "note", "leaves 1 of 2")
     check(visible_finding(two, (), around(visible="")), "fail", "Unset it")
+    check(visible_finding(two, (), around(visible="0, 0")), "fail", "twice", "once")
+
+
+def test_numbers_that_may_mean_another_card():
+    mixed = driver(card(), card("NVIDIA GeForce RTX 4090", 1))
+    check(order_finding(mixed, around(visible="1")), "warn", "FASTEST_FIRST", "CUDA_DEVICE_ORDER=PCI_BUS_ID")
+    assert order_finding(mixed, around(visible="1", order="PCI_BUS_ID")) is None
+    assert order_finding(mixed, around(visible="GPU-1abc")) is None
+    assert order_finding(mixed, around()) is None, "then every card is seen, whatever its number"
+    assert order_finding(driver(card(), card(index=1)), around(visible="1")) is None, "cards that are alike"
+
+
+def test_a_jetson_is_told_apart_from_a_card():
+    missing = driver(error="NVML: NVML Shared Library Not Found", code=12)
+    check(driver_finding(missing, around(**BARE, tegra=True)), "note", "Jetson", "lane.backend=cpu")
+    check(driver_finding(missing, around(**BARE, tegra=True), wanted=True), "fail", "Jetson")
+    closed = libraries({"libnvcuvid.so.1": "cannot open"})
+    check(next(library_findings(closed, around(tegra=True))), "fail", "NVDEC", "Jetson", "lane.backend=cpu")
 
 
 @pytest.mark.parametrize(
@@ -262,16 +285,20 @@ def test_modules_that_cannot_be_imported():
 
 # --- a card --------------------------------------------------------------------------------------------------------
 def test_a_quiet_card_has_nothing_to_say():
-    assert list(card_findings(card())) == []
-    unsure = card(mig=Unknown("x"), ecc_errors=Unknown("x"), processes=Unknown("x"), used_bytes=Unknown("x"))
-    assert list(card_findings(unsure)) == [], "what is not known is no complaint"
+    assert list(card_findings(card())) == list(health_findings(card())) == []
+    told = ("mig", "compute_mode", "persistence", "slowed", "temperature_c", "ecc_errors", "retired", "retiring")
+    unsure = card(**dict.fromkeys((*told, "processes", "used_bytes"), Unknown("x")))
+    found = [*card_findings(unsure), *health_findings(unsure)]
+    assert found == [], "what is not known is no complaint"
 
 
 @pytest.mark.parametrize(
     ("changes", "state", "words"),
     [
-        ({"mig": True}, "fail", ("MIG", "-mig 0")),
-        ({"ecc_errors": 3}, "warn", ("3 uncorrected", "replace")),
+        ({"mig": True}, "fail", ("MIG", "no instance", "-cgi PROFILE -C", "-mig 0")),
+        ({"mig": True, "uuid": "MIG-1", "decoders": 0}, "fail", ("has no NVDEC", "-lgip", "lane.allow_cpu_decode")),
+        ({"compute_mode": "exclusive"}, "fail", ("one process at a time", "-i 0 -c DEFAULT", "MPS")),
+        ({"compute_mode": "prohibited"}, "fail", ("no program", "-c DEFAULT")),
         (
             {"processes": (Process(7, 1, "compute"), Process(8, Unknown("x"), "graphics"))},
             "warn",
@@ -285,6 +312,37 @@ def test_a_quiet_card_has_nothing_to_say():
 def test_what_a_card_has_to_say(changes, state, words):
     (found,) = card_findings(card(**changes))
     check(found, state, *words)
+
+
+def test_an_exclusive_card_is_shared_by_mps_and_an_instance_is_a_card():
+    assert list(card_findings(card(compute_mode="exclusive"), mps=True)) == []
+    check(next(card_findings(card(compute_mode="prohibited"), mps=True)), "fail", "no program")
+    assert list(card_findings(card(mig=True, uuid="MIG-00000001-2", decoders=2))) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "words"),
+    [
+        ({"ecc_errors": 3}, "warn", ("3 uncorrected", "replace")),
+        ({"retiring": "pending", "retired": 2}, "warn", ("2 so far", "Reset")),
+        ({"retiring": "failed", "retired": 512}, "warn", ("512 so far", "used up", "replaced")),
+        ({"retiring": "failed", "retired": Unknown("x")}, "warn", ("used up",)),
+        ({"slowed": "heat", "temperature_c": 91}, "warn", ("held down", "heat, at 91 °C", "cooling")),
+        ({"slowed": "power brake", "temperature_c": Unknown("x")}, "warn", ("(power brake)",)),
+        ({"persistence": False}, "note", ("persistence mode is off", "-pm 1")),
+    ],
+)
+def test_what_a_cards_health_is_worth_saying(changes, state, words):
+    (found,) = health_findings(card(**changes))
+    check(found, state, *words)
+    assert list(health_findings(card(retired=3))) == [], "bad memory that is out of use harms nobody"
+
+
+def test_instances_that_ray_would_leave_idle():
+    parts = [card(index=index // 2, uuid=f"MIG-{index}", mig=True) for index in range(4)]
+    check(instances_finding(parts), "note", "4 instances of 2 cards", "--num-gpus=4")
+    assert instances_finding(parts[:1]) is None
+    assert instances_finding([card(), card(index=1)]) is None
 
 
 def probe(codecs: tuple[str, ...] = ("h264", "hevc", "vp9", "av1"), engines: object = 4) -> CardProbe:
@@ -413,6 +471,7 @@ def test_looking_around_a_made_up_machine(tmp_path):
         "sys/bus/pci/devices/0000:01:00.1/class": "0x040300\n",
         "sys/bus/pci/devices/0000:02:00.0/vendor": "0x8086\n",
         "sys/bus/pci/devices/0000:02:00.0/class": "0x030000\n",
+        "proc/device-tree/compatible": "nvidia,p3737-0000+p3701-0000\0nvidia,tegra234\0",
         "run/.containerenv": "",
         "tmp/nvidia-mps/control": "",
     }.items():
@@ -422,9 +481,16 @@ def test_looking_around_a_made_up_machine(tmp_path):
     assert (found.nodes, found.pci_cards, found.container, found.wsl) == (("nvidia0", "nvidia1"), 1, True, True)
     assert found.kernel_driver.endswith("580.65.06")
     assert (found.ptrace_scope, found.capabilities, found.visible, found.mps) == (2, "all", None, True)
+    assert (found.tegra, found.order) == (True, "FASTEST_FIRST")
     assert not surroundings(tmp_path, {"CUDA_MPS_PIPE_DIRECTORY": "/elsewhere"}).mps
     bare = surroundings(tmp_path / "empty", {})
-    assert (bare.nodes, bare.kernel_driver, bare.container, bare.has_hardware) == ((), "", False, False)
+    assert (bare.nodes, bare.kernel_driver, bare.container, bare.has_hardware, bare.tegra) == (
+        (),
+        "",
+        False,
+        False,
+        False,
+    )
     assert isinstance(bare.pci_cards, Unknown)
     assert isinstance(bare.ptrace_scope, Unknown)
     assert surroundings(tmp_path / "empty", {"NVIDIA_VISIBLE_DEVICES": "all"}).container
@@ -469,6 +535,22 @@ def test_a_card_with_everything_but_the_drivers_libraries(tmp_path):
     if "libcuda.so.1" in found:
         assert code == 1
         assert "libcuda.so.1" in found["cuda ipc"]["text"]
+
+
+def test_instances_of_a_card_are_examined_one_of_each_kind(tmp_path):
+    fakes = fake_environment(tmp_path / "fakes", card="a100", mig="1g.5gb:0,3g.20gb:2,3g.20gb:2", mode="3")
+    code, found = doctor(**fakes)
+    assert code == 1
+    name = "NVIDIA A100-SXM4-40GB MIG"
+    assert found["gpu"]["text"].startswith(f"{name} 1g.5gb, 2 x {name} 3g.20gb; driver")
+    assert "3 instances of 1 card in MIG mode" in found["mig"]["text"]
+    assert "takes one process at a time" in found["gpu 0 MIG-00000002"]["text"]
+    assert found["decoding 0 MIG-00000002"]["text"].startswith("2 engines: h264"), "not the whole card's"
+    assert "decoding 0 MIG-00000003" not in found
+    code, found = doctor(**fakes, CUDA_VISIBLE_DEVICES="MIG-00000002-0000-5000-8000-000000000000")
+    assert "leaves 1 of 3" in found["visible cards"]["text"]
+    assert "mig" not in found
+    assert f"there is none for {name} 3g.20gb" in found["profile"]["text"]
 
 
 def test_the_wrong_profile_and_a_broken_library(tmp_path):

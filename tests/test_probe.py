@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 import types
+from inspect import Parameter, signature
 from pathlib import Path
 
 import pytest
 import yaml
-from fake_nvidia import ROOT, fake_environment
+from fake_nvidia import ROOT, fake_environment, fake_pynvml
 from made_up_cards import MIB, card
 
 from dualface_ray.cli.machine import ProbeRequest, chosen_cards
@@ -25,11 +26,13 @@ from dualface_ray.hardware import (
     CodecLimits,
     DriverFacts,
     EngineFacts,
+    GpuMeter,
     SessionFacts,
     Unknown,
     check_verified,
     compare,
     confirmed,
+    gpus,
     load_profile,
     measured_profile,
     plain,
@@ -48,6 +51,8 @@ from dualface_ray.hardware.ipc import exchange
 from dualface_ray.hardware.probing import card_slug, engine_facts, session_facts
 from dualface_ray.hardware.sessions import exhausted, open_sessions
 
+REST = "-0000-5000-8000-000000000000"
+"""Of the UUIDs of pretend instances."""
 TODAY = datetime.date(2026, 11, 23)
 
 
@@ -149,7 +154,15 @@ CALLS = {
     "nvmlDeviceGetUUID": b"GPU-1",
     "nvmlDeviceGetMemoryInfo": types.SimpleNamespace(total=1 << 34, used=1 << 30),
     "nvmlDeviceGetCudaComputeCapability": (8, 9),
-    "nvmlDeviceGetMigMode": (0, 0),
+    "nvmlDeviceGetMigMode": [0, 0],
+    "nvmlDeviceGetComputeMode": 0,
+    "nvmlDeviceGetPersistenceMode": 1,
+    "nvmlDeviceGetTemperature": 40,
+    "nvmlDeviceGetCurrentClocksEventReasons": 0,
+    "nvmlDeviceGetCurrentClocksThrottleReasons": 0,
+    "nvmlDeviceGetRemappedRows": (0, 0, 0, 0),
+    "nvmlDeviceGetRetiredPages": [],
+    "nvmlDeviceGetRetiredPagesPendingStatus": 0,
     "nvmlDeviceGetEccMode": (1, 1),
     "nvmlDeviceGetTotalEccErrors": 0,
     "nvmlDeviceGetUtilizationRates": types.SimpleNamespace(gpu=12),
@@ -203,12 +216,24 @@ def test_every_error_of_nvml_is_told_not_raised(code):
         assert read(nvml(failing, code)).error_code == code
 
 
+ELSEWHERE = {
+    "nvmlDeviceGetGraphicsRunningProcesses",
+    "nvmlDeviceGetCurrentClocksEventReasons",
+    "nvmlDeviceGetCurrentClocksThrottleReasons",
+    "nvmlDeviceGetRemappedRows",
+    "nvmlDeviceGetRetiredPages",
+    "nvmlDeviceGetRetiredPagesPendingStatus",
+}
+"""What another call tells as well, or is asked only where another one is refused."""
+
+
 @pytest.mark.parametrize("failing", [name for name in CALLS if name.startswith("nvmlDeviceGet")][3:])
 def test_one_question_refused_leaves_the_others(failing):
     facts = read(nvml(failing, 3))
     assert [card.name for card in facts.cards] == ["Card", "Card"]
     unknown = [value for value in vars_of(facts.cards[0]).values() if isinstance(value, Unknown)]
-    if failing != "nvmlDeviceGetGraphicsRunningProcesses":
+    unknown.remove(Unknown("its decoder knows"))
+    if failing not in ELSEWHERE:
         assert unknown
         assert all("error 3" in one.why for one in unknown)
 
@@ -232,6 +257,120 @@ def test_an_old_library_lacks_calls():
     assert "nvmlDeviceGetEncoderStats" in facts.cards[0].open_sessions.why
 
 
+# --- instances of a card in MIG mode -------------------------------------------------------------------------------
+def needed(call) -> int:
+    return sum(one.default is Parameter.empty for one in signature(call).parameters.values())
+
+
+def test_the_pretend_nvml_is_called_as_the_real_one():
+    real, fake = pytest.importorskip("pynvml"), fake_pynvml()
+    names = [name for name in vars(fake) if name.startswith("nvml")]
+    assert len(names) > 25
+    for name in names:
+        assert needed(getattr(fake, name)) == needed(getattr(real, name)), name
+    assert "sharedDecoderCount" in dict(real.c_nvmlDeviceAttributes._fields_)
+
+
+def test_instances_stand_for_their_card_with_their_own_memory_and_decoders():
+    facts = read(fake_pynvml(card="a100", mig="1g.5gb:0,3g.20gb:2"))
+    assert facts.error == ""
+    assert [(one.index, one.name, one.uuid, one.decoders, one.mig, one.instance) for one in facts.cards] == [
+        (0, "NVIDIA A100-SXM4-40GB MIG 1g.5gb", f"MIG-00000001{REST}", 0, True, True),
+        (0, "NVIDIA A100-SXM4-40GB MIG 3g.20gb", f"MIG-00000002{REST}", 2, True, True),
+    ]
+    assert [one.vram_bytes for one in facts.cards] == [4864 * MIB, 20224 * MIB]
+    assert all(isinstance(one.gpu_share, Unknown) for one in facts.cards), "NVML does not tell it of instances"
+    assert [one.label for one in facts.cards] == ["0 MIG-00000001", "0 MIG-00000002"]
+
+
+def test_a_card_in_mig_mode_without_an_instance_is_seen_as_such():
+    (one,) = read(fake_pynvml(card="a100", mig="none")).cards
+    assert (one.mig, one.instance, one.uuid, one.label) == (True, False, "GPU-0123", "0")
+    assert isinstance(one.vram_bytes, Unknown)
+
+
+def test_what_cuda_could_use_of_a_card_in_mig_mode():
+    found = gpus(fake_pynvml(card="a100", mig="1g.5gb:0,3g.20gb:2"))
+    assert [(one.index, one.uuid, one.memory_bytes) for one in found] == [
+        (0, f"MIG-00000001{REST}", 4864 * MIB),
+        (0, f"MIG-00000002{REST}", 20224 * MIB),
+    ]
+    assert gpus(fake_pynvml(card="a100", mig="none")) == ()
+    assert [one.uuid for one in gpus(fake_pynvml(card="a100"))] == ["GPU-0123"]
+    assert [one.name for one in gpus(fake_pynvml(card="rtx4090"))] == ["NVIDIA GeForce RTX 4090"]
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        (f"MIG-00000002{REST}", [1]),
+        (f"MIG-00000002{REST},MIG-00000001{REST}", [1, 0]),
+        ("MIG-00000002", []),
+        (f"MIG-00000009{REST}", []),
+        ("0", [0]),
+        ("GPU-0123", []),
+        (None, [0, 1]),
+    ],
+)
+def test_instances_are_named_by_their_uuids(given, left):
+    found = gpus(fake_pynvml(card="a100", mig="1g.5gb:0,3g.20gb:2"))
+    environment = {} if given is None else {"CUDA_VISIBLE_DEVICES": given}
+    assert [found.index(one) for one in visible(found, environment)] == left
+
+
+def test_the_meter_of_an_instance_reads_nothing_and_one_of_no_card_does_not_open(monkeypatch):
+    library = fake_pynvml(card="a100", mig="3g.20gb:2")
+    library.nvmlDeviceGetHandleByUUID = lambda uuid: {f"MIG-00000001{REST}".encode(): 1}[uuid]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", f"MIG-00000001{REST}")
+    meter = GpuMeter.open("", library)
+    assert meter is not None
+    assert meter.read() is None
+    meter.close()
+    for nothing in ("", "-1", "NoDevFiles"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", nothing)
+        assert GpuMeter.open("", library) is None
+
+
+def test_one_instance_is_chosen_for_a_profile_by_its_name():
+    parts = [card(f"NVIDIA A100 MIG {name}", 0, uuid=f"MIG-{name}") for name in ("1g.5gb", "1g.5gb", "3g.20gb")]
+    assert [one.uuid for one in chosen_cards(parts, ProbeRequest(card=0))] == ["MIG-1g.5gb", "MIG-3g.20gb"]
+    with pytest.raises(RequestError, match="CUDA_VISIBLE_DEVICES=MIG-"):
+        chosen_cards(parts, ProbeRequest(card=0, verify=True))
+    assert [one.uuid for one in chosen_cards(parts[:2], ProbeRequest(card=0, verify=True))] == ["MIG-1g.5gb"]
+
+
+# --- what is wrong with a card ---------------------------------------------------------------------------------------
+def test_bad_memory_is_told_in_rows_or_in_pages():
+    library = nvml()
+    library.nvmlDeviceGetRemappedRows = lambda device: (2, 1, 1, 0)
+    assert (read(library).cards[0].retired, read(library).cards[0].retiring) == (3, "pending")
+    library.nvmlDeviceGetRemappedRows = lambda device: (512, 0, 1, 1)
+    assert read(library).cards[0].retiring == "failed"
+    library = nvml("nvmlDeviceGetRemappedRows", 3)
+    library.nvmlDeviceGetRetiredPages = lambda device, cause: [4096, 8192] if cause == 1 else [1 << 20]
+    library.nvmlDeviceGetRetiredPagesPendingStatus = lambda device: 1
+    assert (read(library).cards[0].retired, read(library).cards[0].retiring) == (3, "pending")
+
+
+@pytest.mark.parametrize(
+    ("bits", "says"), [(0x1, ""), (0x4, ""), (0x28, "heat"), (0x60, "heat"), (0x48 | 0x80, "heat, power brake")]
+)
+def test_clocks_are_held_down_for_a_reason(bits, says):
+    library = nvml()
+    library.nvmlDeviceGetCurrentClocksEventReasons = lambda handle: bits
+    assert read(library).cards[0].slowed == says
+    library = nvml("nvmlDeviceGetCurrentClocksEventReasons", 13)  # a driver that does not know the new name
+    library.nvmlDeviceGetCurrentClocksThrottleReasons = lambda handle: bits
+    assert read(library).cards[0].slowed == says
+
+
+@pytest.mark.parametrize(("mode", "says"), [(0, "default"), (2, "prohibited"), (3, "exclusive"), (7, "mode 7")])
+def test_compute_modes(mode, says):
+    library = nvml()
+    library.nvmlDeviceGetComputeMode = lambda handle: mode
+    assert read(library).cards[0].compute_mode == says
+
+
 @pytest.mark.parametrize(
     ("given", "left"),
     [
@@ -243,7 +382,11 @@ def test_an_old_library_lacks_calls():
         ("0,7,1", [0]),
         ("-1", []),
         ("GPU-", []),
-        ("1,1", [1]),
+        ("1,1", []),
+        ("GPU-1,0,1", []),
+        ("GPU-1abc,GPU-0abc", [1, 0]),
+        ("GPU-9,0", []),
+        (" 2 , 1", [2, 1]),
         ("MIG-xyz", []),
         ("NoDevFiles", []),
     ],

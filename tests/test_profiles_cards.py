@@ -111,6 +111,8 @@ def test_what_a_node_declares():
         ("NVIDIA H100 80GB HBM3", "h100"),
         ("NVIDIA H200", "h200"),
         ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
+        ("NVIDIA A100-SXM4-40GB MIG 3g.20gb", None),
+        ("NVIDIA RTX PRO 6000 Blackwell Server Edition MIG 1g.24gb", None),
         ("NVIDIA GH200 480GB", None),
         ("NVIDIA L40", None),
         ("NVIDIA GeForce RTX 3060", None),

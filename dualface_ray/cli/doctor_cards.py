@@ -22,10 +22,13 @@ from dualface_ray.hardware import (
     cupy_findings,
     driver_finding,
     engine_finding,
+    health_findings,
+    instances_finding,
     ipc_finding,
     library_findings,
     module_findings,
     mps_finding,
+    order_finding,
     probe_card,
     probe_ipc,
     probe_libraries,
@@ -71,8 +74,11 @@ def card_checks(
     shared = mps_finding(left, around)
     if shared is not None:
         yield shared
+    yield from filter(None, (order_finding(driver, around), instances_finding(left)))
     for card in left:
-        yield from card_findings(card, settings.lane.vram_share)
+        yield from card_findings(card, settings.lane.vram_share, mps=around.mps)
+    for card in {card.index: card for card in left}.values():  # of a card with instances once
+        yield from health_findings(card)
     for card in _one_of_each(left):
         yield from _card(card, driver, around, profile)
     if left:

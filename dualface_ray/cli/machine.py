@@ -128,20 +128,19 @@ def chosen_cards(cards: Sequence[CardFacts], request: ProbeRequest) -> list[Card
     Raises:
         RequestError: there is no such card, or there are several kinds and one profile is to be made.
     """
+    remedy = "Choose one with --card N, the number that nvidia-smi shows."
     if request.card is not None:
         picked = [card for card in cards if card.index == request.card]
         if not picked:
             have = ", ".join(str(card.index) for card in cards) or "none"
             raise RequestError(f"there is no card {request.card}", where="--card", remedy=f"Visible are: {have}.")
-        return picked
+        cards, remedy = picked, "Choose an instance: CUDA_VISIBLE_DEVICES=MIG-…, the name that nvidia-smi -L shows."
     kinds: dict[str, CardFacts] = {}
     for card in cards:
         kinds.setdefault(card.name, card)
     if len(kinds) > 1 and (request.verify or request.output is not None):
         raise RequestError(
-            f"there are several kinds of card: {', '.join(kinds)}",
-            where="dualface probe",
-            remedy="Choose one with --card N, the number that nvidia-smi shows.",
+            f"there are several kinds of card: {', '.join(kinds)}", where="dualface probe", remedy=remedy
         )
     return list(kinds.values())
 

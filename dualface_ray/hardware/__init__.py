@@ -22,6 +22,7 @@ from dualface_ray.hardware.checks import (
     library_findings,
     module_findings,
     mps_finding,
+    order_finding,
     visible_finding,
 )
 from dualface_ray.hardware.checks_card import (
@@ -29,9 +30,11 @@ from dualface_ray.hardware.checks_card import (
     descriptors_finding,
     engine_finding,
     folder_finding,
+    instances_finding,
     ipc_finding,
     profile_findings,
 )
+from dualface_ray.hardware.checks_health import health_findings
 from dualface_ray.hardware.compare import Row, compare, compare_cpu, confirmed, session_text
 from dualface_ray.hardware.cores import cores
 from dualface_ray.hardware.declared import Declared, declared
@@ -110,6 +113,8 @@ __all__ = [
     "folder_facts",
     "folder_finding",
     "gpus",
+    "health_findings",
+    "instances_finding",
     "ipc_finding",
     "library_findings",
     "load_profile",
@@ -118,6 +123,7 @@ __all__ = [
     "memory",
     "module_findings",
     "mps_finding",
+    "order_finding",
     "plain",
     "probe_card",
     "probe_disk",

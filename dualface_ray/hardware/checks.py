@@ -24,6 +24,7 @@ _NVML_REMEDIES = {
     28: "Check that the card is seated and powered: nvidia-smi, dmesg.",
 }
 _LIBRARY_MISSING = 12
+_JETSON = "whose video engines are not those of a card (Video Codec SDK), and the GPU lane needs them"
 _LIBRARY_USES = {
     "libcuda.so.1": ("compute", "every GPU lane"),
     "libnvcuvid.so.1": ("video", "NVDEC"),
@@ -74,6 +75,8 @@ def driver_finding(driver: DriverFacts, around: Surroundings, *, wanted: bool = 
 def _without_nodes(driver: DriverFacts, around: Surroundings, wanted: bool) -> Finding:
     """No device node: a machine without a card, without its driver, or a container that was given none."""
     name = "gpu"
+    if around.tegra:
+        return Finding(name, "fail" if wanted else "note", f"a Jetson, {_JETSON}", "Set lane.backend=cpu.")
     if not around.has_hardware:
         text = "no NVIDIA card in this machine; checks of cards are left out, the CPU lane needs none"
         return Finding(name, "fail" if wanted else "note", text, "Set lane.backend=cpu." if wanted else "")
@@ -90,9 +93,23 @@ def visible_finding(driver: DriverFacts, left: Sequence[CardFacts], around: Surr
     """Whether ``CUDA_VISIBLE_DEVICES`` hides cards."""
     if around.visible is None or len(left) == len(driver.cards):
         return None
+    words = [word.strip() for word in around.visible.split(",")]
+    if not left and len(set(words)) < len(words):
+        text = f"CUDA_VISIBLE_DEVICES={around.visible} names a card twice, for which CUDA shows none at all"
+        return Finding("visible cards", "fail", text, "Name each card once.")
     text = f"CUDA_VISIBLE_DEVICES={around.visible} leaves {len(left)} of {len(driver.cards)} cards"
     state: State = "note" if left else "fail"
     return Finding("visible cards", state, text, "" if left else "Unset it, or name a card that there is.")
+
+
+def order_finding(driver: DriverFacts, around: Surroundings) -> Finding | None:
+    """Whether the numbers of ``CUDA_VISIBLE_DEVICES`` may mean other cards to CUDA than to us and nvidia-smi."""
+    numbers = any(word.strip().isdecimal() for word in (around.visible or "").split(","))
+    if not numbers or around.order == "PCI_BUS_ID" or len({card.name for card in driver.cards}) < 2:
+        return None
+    text = f"cards of several kinds, and CUDA_DEVICE_ORDER={around.order}: CUDA counts the fastest card as 0"
+    remedy = "export CUDA_DEVICE_ORDER=PCI_BUS_ID to count as nvidia-smi does, or name cards by their UUIDs."
+    return Finding("card numbers", "warn", text, remedy)
 
 
 def mps_finding(left: Sequence[CardFacts], around: Surroundings) -> Finding | None:
@@ -148,6 +165,8 @@ def library_findings(libraries: LibraryFacts, around: Surroundings) -> Iterator[
             use, "libnvidia-compute"
         )
         remedy = _CAPABILITIES if around.container else f"Install the driver's part that holds it ({package})."
+        if around.tegra:
+            remedy = f"Set lane.backend=cpu: this is a Jetson, {_JETSON}."
         yield Finding(name, "fail", f"{trouble.rstrip('.')}; {who} needs it", remedy)
     if libraries.opened and not closed:
         yield Finding("driver libraries", "ok", ", ".join(libraries.opened))

@@ -17,15 +17,28 @@ _CARD_SHARE = 0.65
 _FEW_INODES = 1000
 
 
-def card_findings(card: CardFacts, share: float = _CARD_SHARE) -> Iterator[Finding]:
-    """MIG, memory errors, other programs, memory in use."""
-    name = f"gpu {card.index}"
-    if card.mig is True:
-        remedy = f"nvidia-smi -i {card.index} -mig 0 (as root, with nothing running on it)."
-        yield Finding(name, "fail", "MIG is on: its slices share no IPC and not every decoder engine", remedy)
-    if isinstance(card.ecc_errors, int) and card.ecc_errors > 0:
-        text = f"{card.ecc_errors} uncorrected memory errors since the driver was loaded"
-        yield Finding(name, "warn", text, "Reset the card (nvidia-smi -r) or reboot; if they come back, replace it.")
+def card_findings(card: CardFacts, share: float = _CARD_SHARE, *, mps: bool = False) -> Iterator[Finding]:
+    """MIG, compute mode, other programs, memory in use.
+
+    Args:
+        card: a card or an instance of one.
+        share: of its memory that a lane plans for.
+        mps: NVIDIA's MPS runs.
+    """
+    name = f"gpu {card.label}"
+    if card.mig is True and not card.instance:
+        remedy = (
+            f"nvidia-smi mig -i {card.index} -cgi PROFILE -C makes one; nvidia-smi -i {card.index} -mig 0 ends MIG."
+        )
+        yield Finding(name, "fail", "MIG is on, and no instance can be used: CUDA sees nothing of this card", remedy)
+    if card.decoders == 0:
+        remedy = "Use an instance with decoders (nvidia-smi mig -lgip, DEC), or lane.allow_cpu_decode=true."
+        yield Finding(name, "fail", f"this instance ({card.name}) has no NVDEC", remedy)
+    if card.compute_mode == "prohibited" or (card.compute_mode == "exclusive" and not mps):
+        takes = "no program" if card.compute_mode == "prohibited" else "one process at a time, a lane has several"
+        remedy = f"nvidia-smi -i {card.index} -c DEFAULT (as root)"
+        more = "." if card.compute_mode == "prohibited" else ", or start MPS (nvidia-cuda-mps-control -d) before Ray."
+        yield Finding(name, "fail", f"compute mode {card.compute_mode}: it takes {takes}", remedy + more)
     if isinstance(card.processes, tuple) and card.processes:
         pids = ", ".join(str(one.pid) for one in card.processes[:6])
         text = f"{len(card.processes)} other programs use it (pid {pids})"
@@ -44,9 +57,21 @@ def card_findings(card: CardFacts, share: float = _CARD_SHARE) -> Iterator[Findi
         yield Finding(name, "warn", f"NVML does not tell its {', '.join(unknown)}", "See nvidia-smi -q.")
 
 
+def instances_finding(left: Sequence[CardFacts]) -> Finding | None:
+    """Whether Ray, which counts cards, would leave instances of cards in MIG mode idle."""
+    parts = [card for card in left if card.instance]
+    cards = len({card.index for card in parts})
+    if len(parts) <= cards:
+        return None
+    text = f"{len(parts)} instances of {cards} card{'s' if cards > 1 else ''} in MIG mode: Ray counts cards, "
+    text += "so a run of its own has one lane a card, on the first instance"
+    remedy = f"Name them to a Ray of yours: CUDA_VISIBLE_DEVICES=MIG-…,MIG-… ray start --num-gpus={len(parts)}."
+    return Finding("mig", "note", text, remedy)
+
+
 def engine_finding(probe: CardProbe) -> Finding:
     """Whether NVDEC answers."""
-    name, codecs = f"decoding {probe.card.index}", probe.decoding.codecs()
+    name, codecs = f"decoding {probe.card.label}", probe.decoding.codecs()
     if isinstance(codecs, Unknown):
         return Finding(name, "fail", f"NVDEC cannot be asked: {codecs.why}", "See the checks of libraries above.")
     if "h264" not in codecs:
@@ -82,7 +107,8 @@ def ipc_finding(outcome: Maybe[str], around: Surroundings) -> Finding:
     if not isinstance(outcome, Unknown):
         return Finding(name, "ok", "memory of one process was read by another")
     if around.wsl:
-        return Finding(name, "fail", outcome.why, "WSL has no CUDA IPC: run on Linux itself, or lane.backend=cpu.")
+        remedy = "WSL has CUDA IPC with few drivers, if at all: run on Linux itself, or lane.backend=cpu."
+        return Finding(name, "fail", outcome.why, remedy)
     hints = ["Run all processes of a lane as one user in one container, without a profile that forbids it (seccomp)"]
     if isinstance(around.ptrace_scope, int) and around.ptrace_scope >= 2:
         hints.append(

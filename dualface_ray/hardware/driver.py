@@ -7,9 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 from dualface_ray.hardware.facts import CardFacts, DriverFacts, Maybe, Process, Unknown
+from dualface_ray.hardware.mig import instance_name, instances
 
 NO_NVML = -1
 _MISSING = "nvidia-ml-py is not installed"
+_MODES = {0: "default", 2: "prohibited", 3: "exclusive"}
+"""``NVML_COMPUTEMODE_…``; 1 is no longer supported."""
+_SLOWDOWNS = {0x20: "heat", 0x40: "heat", 0x80: "power brake"}
+"""``nvmlClocksEventReason…`` that speak of cooling or power supply; the power cap under load is no fault."""
+_CAUSES = (0, 1)
+"""``NVML_PAGE_RETIREMENT_CAUSE_…``: several single-bit errors, a double-bit error."""
 
 
 def read_driver(tell: Callable[[Any], None], library: Any = None) -> DriverFacts:
@@ -35,7 +42,7 @@ def read_driver(tell: Callable[[Any], None], library: Any = None) -> DriverFacts
             count = int(nvml.nvmlDeviceGetCount())
         except nvml.NVMLError as error:
             return DriverFacts(driver, cuda, (), _words(error), int(getattr(error, "value", 0) or 0))
-        looked = [_card(nvml, ask, index) for index in range(count)]
+        looked = [one for index in range(count) for one in _cards(nvml, ask, index)]
         cards = tuple(one for one in looked if isinstance(one, CardFacts))
         text, code = next((one for one in looked if not isinstance(one, CardFacts)), ("", 0))
         return DriverFacts(driver, cuda, cards, text, code)
@@ -59,31 +66,75 @@ class _Asker:
             return Unknown(_words(error))
 
 
-def _card(nvml: Any, ask: _Asker, index: int) -> CardFacts | tuple[str, int]:
-    """One card, or NVML's words and number; its name is the one thing without which it cannot be spoken of."""
+def _cards(nvml: Any, ask: _Asker, index: int) -> list[CardFacts | tuple[str, int]]:
+    """A card, its instances, or NVML's words and number; the name is what cannot be done without."""
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
         name = _text(nvml.nvmlDeviceGetName(handle))
+        parts = instances(nvml, handle)
+        if not parts:  # a whole card, or one in MIG mode that nothing was cut from
+            return [_facts(nvml, ask, index, name, handle, handle)]
+        named = [(one, instance_name(name, _text(nvml.nvmlDeviceGetName(one)))) for one in parts]
     except nvml.NVMLError as error:
-        return f"card {index}: {_words(error)}", int(getattr(error, "value", 0) or 0)
+        return [(f"card {index}: {_words(error)}", int(getattr(error, "value", 0) or 0))]
+    return [_facts(nvml, ask, index, own, handle, one) for one, own in named]
+
+
+def _facts(nvml: Any, ask: _Asker, index: int, name: str, card: Any, part: Any) -> CardFacts:
+    """What is the instance's own (or the whole card's, where ``part`` is ``card``), and what its card says."""
     uncorrected = getattr(nvml, "NVML_MEMORY_ERROR_TYPE_UNCORRECTED", 1)
     volatile = getattr(nvml, "NVML_VOLATILE_ECC", 0)
+    retired, retiring = _retired(ask, card)
+    decoders: Maybe[int] = Unknown("its decoder knows")
+    if part is not card:
+        decoders = ask("nvmlDeviceGetAttributes", lambda found: int(found.sharedDecoderCount), part)
     return CardFacts(
         index=index,
         name=name,
-        uuid=ask("nvmlDeviceGetUUID", _text, handle),
-        vram_bytes=ask("nvmlDeviceGetMemoryInfo", lambda found: int(found.total), handle),
-        used_bytes=ask("nvmlDeviceGetMemoryInfo", lambda found: int(found.used), handle),
-        compute_capability=ask("nvmlDeviceGetCudaComputeCapability", lambda two: f"{two[0]}.{two[1]}", handle),
-        mig=ask("nvmlDeviceGetMigMode", lambda two: bool(two[0]), handle),
-        ecc=ask("nvmlDeviceGetEccMode", lambda two: bool(two[0]), handle),
-        ecc_errors=ask("nvmlDeviceGetTotalEccErrors", int, handle, uncorrected, volatile),
-        gpu_share=ask("nvmlDeviceGetUtilizationRates", lambda found: found.gpu / 100, handle),
-        nvdec_share=ask("nvmlDeviceGetDecoderUtilization", lambda two: two[0] / 100, handle),
-        nvenc_share=ask("nvmlDeviceGetEncoderUtilization", lambda two: two[0] / 100, handle),
-        open_sessions=ask("nvmlDeviceGetEncoderStats", lambda three: int(three[0]), handle),
-        processes=_processes(ask, handle),
+        uuid=ask("nvmlDeviceGetUUID", _text, part),
+        vram_bytes=ask("nvmlDeviceGetMemoryInfo", lambda found: int(found.total), part),
+        used_bytes=ask("nvmlDeviceGetMemoryInfo", lambda found: int(found.used), part),
+        compute_capability=ask("nvmlDeviceGetCudaComputeCapability", lambda two: f"{two[0]}.{two[1]}", card),
+        mig=ask("nvmlDeviceGetMigMode", lambda two: bool(two[0]), card),
+        decoders=decoders,
+        compute_mode=ask("nvmlDeviceGetComputeMode", lambda mode: _MODES.get(mode, f"mode {mode}"), card),
+        persistence=ask("nvmlDeviceGetPersistenceMode", bool, card),
+        slowed=_slowed(ask, card),
+        temperature_c=ask("nvmlDeviceGetTemperature", int, card, getattr(nvml, "NVML_TEMPERATURE_GPU", 0)),
+        ecc=ask("nvmlDeviceGetEccMode", lambda two: bool(two[0]), card),
+        ecc_errors=ask("nvmlDeviceGetTotalEccErrors", int, card, uncorrected, volatile),
+        retired=retired,
+        retiring=retiring,
+        gpu_share=ask("nvmlDeviceGetUtilizationRates", lambda found: found.gpu / 100, part),
+        nvdec_share=ask("nvmlDeviceGetDecoderUtilization", lambda two: two[0] / 100, part),
+        nvenc_share=ask("nvmlDeviceGetEncoderUtilization", lambda two: two[0] / 100, part),
+        open_sessions=ask("nvmlDeviceGetEncoderStats", lambda three: int(three[0]), part),
+        processes=_processes(ask, part),
     )
+
+
+def _slowed(ask: _Asker, card: Any) -> Maybe[str]:
+    def named(bits: int) -> str:
+        return ", ".join(dict.fromkeys(word for bit, word in _SLOWDOWNS.items() if bits & bit))
+
+    found: Maybe[str] = ask("nvmlDeviceGetCurrentClocksEventReasons", named, card)
+    if isinstance(found, Unknown):  # what older drivers call it
+        found = ask("nvmlDeviceGetCurrentClocksThrottleReasons", named, card)
+    return found
+
+
+def _retired(ask: _Asker, card: Any) -> tuple[Maybe[int], Maybe[str]]:
+    """Rows that were replaced (from Ampere on), else pages that were taken out; GeForce cards tell neither."""
+    rows = ask("nvmlDeviceGetRemappedRows", tuple, card)
+    if not isinstance(rows, Unknown):
+        corrected, uncorrected, pending, failed = rows
+        return int(corrected) + int(uncorrected), "failed" if failed else "pending" if pending else ""
+    pages = [ask("nvmlDeviceGetRetiredPages", len, card, cause) for cause in _CAUSES]
+    count: Maybe[int] = next((one for one in pages if isinstance(one, Unknown)), 0)
+    if not isinstance(count, Unknown):
+        count = sum(pages)
+    waits = ask("nvmlDeviceGetRetiredPagesPendingStatus", lambda state: "pending" if state else "", card)
+    return count, waits
 
 
 def _processes(ask: _Asker, handle: Any) -> Maybe[tuple[Process, ...]]:

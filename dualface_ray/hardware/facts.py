@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, TypeVar, Union
 
+from dualface_ray.hardware.mig import PREFIX
+
 T = TypeVar("T")
 
 
@@ -35,24 +37,48 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """One card as NVML describes it."""
+    """One card as NVML describes it, or one instance of a card in MIG mode; health and modes are the whole card's."""
 
     index: int
+    """Of the card; its instances have the same."""
     name: str
     uuid: Maybe[str]
     vram_bytes: Maybe[int]
     used_bytes: Maybe[int]
     compute_capability: Maybe[str]
     mig: Maybe[bool]
+    decoders: Maybe[int]
+    """NVDEC engines of an instance; a whole card's are asked of its decoder (``EngineFacts``)."""
+    compute_mode: Maybe[str]
+    """default, exclusive (one process at a time) or prohibited."""
+    persistence: Maybe[bool]
+    """The driver stays loaded while nobody uses the card."""
+    slowed: Maybe[str]
+    """Why its clocks are held down right now, in words; empty when they are not."""
+    temperature_c: Maybe[int]
     ecc: Maybe[bool]
     ecc_errors: Maybe[int]
     """Uncorrected memory errors since the driver was loaded."""
+    retired: Maybe[int]
+    """Pages or rows of its memory that were bad and are no longer used."""
+    retiring: Maybe[str]
+    """pending (more at the next reset), failed (nothing left to replace them with), or empty."""
     gpu_share: Maybe[float]
     nvdec_share: Maybe[float]
     nvenc_share: Maybe[float]
     open_sessions: Maybe[int]
     """Encoder sessions that are open on it right now."""
     processes: Maybe[tuple[Process, ...]]
+
+    @property
+    def instance(self) -> bool:
+        """Whether it is an instance of a card in MIG mode."""
+        return isinstance(self.uuid, str) and self.uuid.startswith(PREFIX)
+
+    @property
+    def label(self) -> str:
+        """For the name of a check: the card's number, with the beginning of an instance's name."""
+        return f"{self.index} {self.uuid[:12]}" if self.instance and isinstance(self.uuid, str) else str(self.index)
 
 
 @dataclass(frozen=True, slots=True)

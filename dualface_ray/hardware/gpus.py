@@ -1,4 +1,4 @@
-"""CUDA devices as NVML sees them; no CUDA context is opened for it."""
+"""CUDA devices as NVML sees them, a MIG card as its instances; no CUDA context is opened for it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from dualface_ray.hardware.mig import instance_name, instances
+
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One card."""
+    """One card, or one instance of a card in MIG mode."""
 
     index: int
+    """Of the card; its instances have the same."""
     name: str
     uuid: str
+    """``GPU-…``, of an instance ``MIG-…``."""
     memory_bytes: int
     driver: str
 
 
 def gpus(library: Any = None) -> tuple[Gpu, ...]:
-    """Every card of this machine; empty without NVML, without its driver or without a card.
+    """What CUDA could use of this machine; empty without NVML, without its driver or without a card.
+
+    A card that has fallen off the bus, or in MIG mode without an instance, is left out.
 
     Args:
         library: a module with the interface of ``pynvml``; the installed one when missing.
@@ -33,22 +39,33 @@ def gpus(library: Any = None) -> tuple[Gpu, ...]:
         return ()
     try:
         driver = _text(nvml.nvmlSystemGetDriverVersion())
-        return tuple(_card(nvml, index, driver) for index in range(nvml.nvmlDeviceGetCount()))
+        found = [_card(nvml, index, driver) for index in range(nvml.nvmlDeviceGetCount())]
+        return tuple(one for card in found for one in card)
     except nvml.NVMLError:
         return ()
     finally:
         nvml.nvmlShutdown()
 
 
-def _card(nvml: Any, index: int, driver: str) -> Gpu:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    return Gpu(
-        index=index,
-        name=_text(nvml.nvmlDeviceGetName(handle)),
-        uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
-        memory_bytes=int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
-        driver=driver,
-    )
+def _card(nvml: Any, index: int, driver: str) -> list[Gpu]:
+    try:
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        name, parts = _text(nvml.nvmlDeviceGetName(handle)), instances(nvml, handle)
+        named = [(handle, name)]
+        if parts is not None:
+            named = [(one, instance_name(name, _text(nvml.nvmlDeviceGetName(one)))) for one in parts]
+        return [
+            Gpu(
+                index=index,
+                name=own,
+                uuid=_text(nvml.nvmlDeviceGetUUID(one)),
+                memory_bytes=int(nvml.nvmlDeviceGetMemoryInfo(one).total),
+                driver=driver,
+            )
+            for one, own in named
+        ]
+    except nvml.NVMLError:
+        return []
 
 
 def _pynvml() -> Any:

@@ -36,6 +36,8 @@ class GpuMeter:
     def open(uuid: str = "", library: Any = None) -> GpuMeter | None:
         """A meter of the card with this UUID (``GPU-…``); of the first that this process may use when it is empty.
 
+        An instance of a card in MIG mode opens, but NVML does not tell how busy it is: ``read`` gives None.
+
         Args:
             uuid: as NVML writes it.
             library: a module with the interface of ``pynvml``; the installed one when missing.
@@ -48,7 +50,11 @@ class GpuMeter:
             nvml.nvmlInit()
         except nvml.NVMLError:
             return None
-        uuid = uuid or _first_visible(nvml)
+        if not uuid and "CUDA_VISIBLE_DEVICES" in os.environ:
+            uuid = next((card.uuid for card in visible(gpus(nvml))), "")
+            if not uuid:
+                nvml.nvmlShutdown()
+                return None
         try:
             # Old versions of the library take bytes only, new ones both.
             handle = nvml.nvmlDeviceGetHandleByUUID(uuid.encode()) if uuid else nvml.nvmlDeviceGetHandleByIndex(0)
@@ -81,10 +87,3 @@ class GpuMeter:
         except self._nvml.NVMLError:
             return None
         return float(share) / 100
-
-
-def _first_visible(nvml: Any) -> str:
-    """UUID of the card that CUDA calls 0, where ``CUDA_VISIBLE_DEVICES`` chooses; empty where it does not."""
-    if not os.environ.get("CUDA_VISIBLE_DEVICES"):
-        return ""
-    return next((card.uuid for card in visible(gpus(nvml))), "")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,8 @@ def probe_card(
     environment = card_environment(card)
     outcome = run("decoding", {}, title="the decoder library", limit_s=_CODECS_S, environment=environment)
     decoding = engine_facts(outcome)
+    if isinstance(card.decoders, int) and isinstance(decoding.engines, int):  # the library may count the whole card's
+        decoding = replace(decoding, engines=card.decoders)
     if profile is not None and not profile.has_nvenc and not verify:
         why = Unknown(f"not asked: profile {profile.name} has no NVENC for this card (--verify asks all the same)")
         return CardProbe(card, decoding, EngineFacts(why), why)

@@ -229,12 +229,16 @@ def _packaged(name: str) -> Profile:
 def profile_for(card: str, profiles: Sequence[Profile] | None = None) -> Profile | None:
     """The profile whose card name appears in this NVML name, as whole words; None when there is none.
 
+    An instance of a card in MIG mode has less of everything: the card's profile is not its own.
+
     Args:
-        card: such as ``NVIDIA GeForce RTX 4090`` or ``NVIDIA L40S-48C``.
+        card: such as ``NVIDIA GeForce RTX 4090``, ``NVIDIA L40S-48C`` or ``NVIDIA A100-SXM4-40GB MIG 3g.20gb``.
         profiles: to choose from; the packaged ones when missing.
     """
     known = profiles if profiles is not None else [_packaged(name) for name in profile_names()]
     fits = [p for p in known if p.kind == "gpu" and re.search(rf"(?<!\w){re.escape(p.card)}(?!\w| \w*Laptop)", card)]
+    if " MIG" in card:
+        fits = [p for p in fits if " MIG" in p.card]
     return max(fits, key=lambda p: len(p.card), default=None)
 
 

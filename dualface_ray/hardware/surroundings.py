@@ -28,10 +28,14 @@ class Surroundings:
     """NVIDIA's display controllers on the PCI bus."""
     container: bool
     wsl: bool
+    tegra: bool
+    """A Jetson: its GPU and video engines are no card's."""
     capabilities: str | None
     """``NVIDIA_DRIVER_CAPABILITIES``; None when it is not set."""
     visible: str | None
     """``CUDA_VISIBLE_DEVICES``; None when it is not set."""
+    order: str
+    """``CUDA_DEVICE_ORDER``; CUDA's own default when it is not set."""
     mps: bool
     """NVIDIA's MPS runs where this process would look for it (``CUDA_MPS_PIPE_DIRECTORY``)."""
     ptrace_scope: Maybe[int]
@@ -75,8 +79,10 @@ def surroundings(root: Path = _ROOT, environment: Mapping[str, str] = os.environ
         pci_cards=_pci_cards(root / "sys/bus/pci/devices"),
         container=_contained(root, environment),
         wsl="microsoft" in version,
+        tegra="nvidia,tegra" in _first_line(root / "proc/device-tree/compatible"),
         capabilities=environment.get("NVIDIA_DRIVER_CAPABILITIES"),
         visible=environment.get("CUDA_VISIBLE_DEVICES"),
+        order=environment.get("CUDA_DEVICE_ORDER", "FASTEST_FIRST"),
         mps=(root / environment.get("CUDA_MPS_PIPE_DIRECTORY", _MPS_PIPES).lstrip("/") / "control").exists(),
         ptrace_scope=int(scope) if scope.isdecimal() else Unknown("the kernel has no Yama"),
         descriptors=soft,

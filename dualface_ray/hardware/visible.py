@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from dualface_ray.hardware.facts import Maybe
+from dualface_ray.hardware.mig import PREFIX
 
 
 class _Numbered(Protocol):
-    """A card as NVML counts it."""
+    """A card as NVML counts it, or an instance of one (``MIG-…``)."""
 
     @property
     def index(self) -> int: ...
@@ -23,20 +24,31 @@ _Card = TypeVar("_Card", bound=_Numbered)
 
 
 def visible(cards: Iterable[_Card], environment: Mapping[str, str] = os.environ) -> tuple[_Card, ...]:
-    """The cards that ``CUDA_VISIBLE_DEVICES`` leaves, its numbers read in the order of the PCI bus (NVML's order)."""
+    """The cards that ``CUDA_VISIBLE_DEVICES`` leaves, in its order.
+
+    Numbers are read in the order of the PCI bus (NVML's order), which is CUDA's own only with
+    ``CUDA_DEVICE_ORDER=PCI_BUS_ID`` or where all cards are alike; see ``order_finding``.
+    """
     given = environment.get("CUDA_VISIBLE_DEVICES")
     found = tuple(cards)
     if given is None:
         return found
     kept: list[_Card] = []
-    for word in (part.strip() for part in given.split(",")):
-        fits = [
-            card
-            for card in found
-            if (word.isdecimal() and card.index == int(word))
-            or (word.startswith("GPU-") and isinstance(card.uuid, str) and card.uuid.startswith(word))
-        ]
-        if len(fits) != 1:
+    for word in given.split(","):
+        card = _named(word.strip(), found)
+        if card is None:
             break  # CUDA itself ignores everything behind an entry that names nothing
-        kept += [card for card in fits if card not in kept]
+        if card in kept:
+            return ()  # and shows none at all where one is named twice
+        kept.append(card)
     return tuple(kept)
+
+
+def _named(word: str, cards: Sequence[_Card]) -> _Card | None:
+    """By number, by the beginning of a card's UUID, or by an instance's whole one."""
+    if word.isdecimal():  # of a card in MIG mode CUDA takes the first instance
+        return next((card for card in cards if card.index == int(word)), None)
+    if word.startswith(PREFIX):
+        return next((card for card in cards if card.uuid == word), None)
+    fits = [card for card in cards if isinstance(card.uuid, str) and card.uuid.startswith(word)]
+    return fits[0] if word.startswith("GPU-") and len(fits) == 1 else None
