@@ -6,19 +6,31 @@ Importing this module touches no library, so settings, tests and CPU machines ne
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from dualface_ray.errors import DeviceError, VramBudgetError, is_out_of_memory
+from dualface_ray.hardware import surroundings
 
 _INSTALL = "Install the GPU extra: pip install 'dualface-ray[gpu]', or use --set lane.backend=cpu."
 _VIDEO = (
     "Install the GPU extra and start containers with NVIDIA_DRIVER_CAPABILITIES=compute,utility,video, "
     "or use --set lane.backend=cpu."
 )
+
+_SEE = "Check CUDA_VISIBLE_DEVICES and `dualface doctor`, or use --set lane.backend=cpu."
+_UNAVAILABLE = ("DevicesUnavailable", "DEVICE_UNAVAILABLE")
+"""What the runtime and the driver call a card that takes no further process (46)."""
+_TAKEN = (
+    "End its exclusive compute mode (nvidia-smi -c DEFAULT, as root), start MPS before Ray (DUALFACE_MPS=1), or end "
+    "what holds it."
+)
+_JETSON = "Use --set lane.backend=cpu: a Jetson's video engines are not those of a card (Video Codec SDK)."
 
 COPY_HOST_TO_DEVICE = 1
 """``cudaMemcpyHostToDevice``."""
@@ -36,7 +48,7 @@ class DeviceInfo:
 
     name: str
     uuid: bytes
-    """16 bytes that name the physical card, whatever CUDA_VISIBLE_DEVICES says."""
+    """16 bytes that name the physical card, whatever CUDA_VISIBLE_DEVICES says, or its instance (MIG)."""
     total_bytes: int
     compute_capability: tuple[int, int]
 
@@ -55,9 +67,9 @@ def cupy() -> Any:
     try:
         count = int(module.cuda.runtime.getDeviceCount())
     except Exception as error:
-        raise DeviceError(f"no CUDA device ({error})", where="cuda", remedy="Use --set lane.backend=cpu.") from error
+        raise DeviceError(f"no CUDA device ({first_line(error)})", where="cuda", remedy=_SEE) from error
     if count == 0:
-        raise DeviceError("no CUDA device is visible", where="cuda", remedy="Check CUDA_VISIBLE_DEVICES.")
+        raise DeviceError("no CUDA device is visible", where="cuda", remedy=_SEE)
     return module
 
 
@@ -71,10 +83,12 @@ def video_codec() -> Any:
     try:
         import PyNvVideoCodec as module  # noqa: N813 - the library's own name
     except ImportError as error:
-        raise DeviceError(f"PyNvVideoCodec cannot be imported ({error})", where="cuda", remedy=_INSTALL) from error
+        remedy = _JETSON if surroundings().tegra else _INSTALL
+        raise DeviceError(f"PyNvVideoCodec cannot be imported ({error})", where="cuda", remedy=remedy) from error
     except Exception as error:  # a RuntimeError with a page of advice when the video libraries are missing
+        remedy = _JETSON if surroundings().tegra else _VIDEO
         raise DeviceError(
-            f"PyNvVideoCodec does not start ({first_line(error)})", where="cuda", remedy=_VIDEO
+            f"PyNvVideoCodec does not start ({first_line(error)})", where="cuda", remedy=remedy
         ) from error
     return module
 
@@ -86,15 +100,24 @@ def device() -> DeviceInfo:
         runtime = cupy().cuda.runtime
         properties = runtime.getDeviceProperties(0)
         name = properties["name"]
-        uuid = properties.get("uuid") or b""
-        if not isinstance(uuid, bytes) or len(uuid) != 16:  # older CuPy: the bus address is as unique on one machine
-            uuid = runtime.deviceGetPCIBusId(0).encode().ljust(16, b"\0")[:16]
+        known = properties.get("uuid") or b""
+        if not isinstance(known, bytes) or len(known) != 16:  # older CuPy: the bus address is as unique on one machine
+            known = runtime.deviceGetPCIBusId(0).encode().ljust(16, b"\0")[:16]
         return DeviceInfo(
             name=name.decode() if isinstance(name, bytes) else str(name),
-            uuid=uuid,
+            uuid=_instance() or known,
             total_bytes=int(properties["totalGlobalMem"]),
             compute_capability=(int(properties["major"]), int(properties["minor"])),
         )
+
+
+def _instance() -> bytes:
+    """The UUID of the instance (MIG) that this process was given by name: CUDA may tell its card's instead."""
+    prefix, _, word = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip().partition("MIG-")
+    try:
+        return uuid.UUID(word).bytes if word and not prefix else b""
+    except ValueError:  # the names of drivers before 470
+        return b""
 
 
 def enter_device() -> None:
@@ -142,4 +165,8 @@ def translated(what: str) -> Iterator[None]:
                 where="cuda",
                 remedy="Lower lane.streams, framing.lookahead_s or lane.vram_share.",
             ) from error
-        raise DeviceError(f"{what} failed ({first_line(error)})", where="cuda", remedy="See nvidia-smi.") from error
+        text = first_line(error)
+        if any(word in text for word in _UNAVAILABLE):
+            raise DeviceError(f"the card takes no further process ({text})", where="cuda", remedy=_TAKEN) from error
+        remedy = "See nvidia-smi and `dualface doctor`."
+        raise DeviceError(f"{what} failed ({text})", where="cuda", remedy=remedy) from error
