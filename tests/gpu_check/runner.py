@@ -59,9 +59,11 @@ def main() -> int:
 
 
 def load_steps() -> None:
-    """Fill the register; its order is that of the modules and of the steps in them."""
-    for module in MODULES:
-        importlib.import_module(f"gpu_check.{module}")
+    """Fill the register in the order of the modules, whichever of them was imported before."""
+    modules = [importlib.import_module(f"gpu_check.{name}").__name__ for name in MODULES]
+    ordered = sorted(STEPS.items(), key=lambda item: modules.index(item[1].__module__))
+    STEPS.clear()
+    STEPS.update(ordered)
 
 
 def options() -> argparse.ArgumentParser:
