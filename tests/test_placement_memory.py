@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -64,12 +66,27 @@ def test_what_only_the_cpu_decodes_takes_room_on_a_card_only_where_it_may_go_the
 
 
 # --- what a card has -----------------------------------------------------------------------------------------------
+@contextmanager
+def on_a_machine(monkeypatch: pytest.MonkeyPatch, *cards: Gpu) -> Iterator[None]:
+    """NVML shows these."""
+    monkeypatch.setattr(room, "gpus", lambda: cards)
+    room._local_cards.cache_clear()
+    try:
+        yield
+    finally:
+        room._local_cards.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+
+
 def test_the_cards_size_comes_from_label_profile_or_nvml_else_is_a_careful_guess(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(room, "gpus", lambda: (Gpu(0, "X", "u", 80 * GIB, "1"), Gpu(1, "X", "v", 40 * GIB, "1")))
-    room._local_card_bytes.cache_clear()
-    try:
+    with on_a_machine(monkeypatch, Gpu(0, "X", "u", 80 * GIB, "1"), Gpu(1, "X", "v", 40 * GIB, "1")):
         here, there = NodeSnapshot("", {"GPU": 1.0}), NodeSnapshot("n", {"GPU": 1.0}, host="elsewhere")
         labelled = replace(there, labels={"dualface-card-bytes": str(24 * GIB)})
         profile = load_profile("rtx4090")
@@ -77,8 +94,37 @@ def test_the_cards_size_comes_from_label_profile_or_nvml_else_is_a_careful_guess
         assert card_of(there, None) == Card(UNKNOWN_CARD_BYTES, known=False)
         assert card_of(there, profile) == Card(profile.vram_bytes.value)
         assert card_of(labelled, profile) == Card(24 * GIB)
-    finally:
-        room._local_card_bytes.cache_clear()
+
+
+HERE = NodeSnapshot("", {"GPU": 1.0})
+
+
+def test_an_instance_is_planned_with_its_own_memory_not_its_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    name, a100 = "NVIDIA A100-SXM4-40GB", load_profile("a100")
+    small, large = (Gpu(0, f"{name} MIG {n}g.{5 * n}gb", f"MIG-{n}", 5 * n * GIB, "1") for n in (1, 2))
+    with on_a_machine(monkeypatch, small, large):
+        assert card_of(HERE, None) == Card(5 * GIB)
+        assert card_of(HERE, a100) == Card(5 * GIB), "the profile is about the whole card"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-2")
+    with on_a_machine(monkeypatch, small, large):
+        assert card_of(HERE, None) == card_of(HERE, a100) == Card(10 * GIB)
+    with on_a_machine(monkeypatch, Gpu(0, name, "GPU-1", 40 * GIB, "1")):
+        assert card_of(HERE, a100) == Card(a100.vram_bytes.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "order", "gib"),
+    [(None, "", 2), ("0", "", 2), ("1", "", 2), ("1", "PCI_BUS_ID", 24), ("GPU-b", "", 24), ("", "", 2), ("-1", "", 2)],
+)
+def test_only_cards_that_may_be_used_count_where_it_is_sure_which_they_are(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, order: str, gib: int
+) -> None:
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", order)
+    cards = Gpu(0, "NVIDIA GeForce GT 1030", "GPU-a", 2 * GIB, "1"), Gpu(1, "RTX 4090", "GPU-b", 24 * GIB, "1")
+    with on_a_machine(monkeypatch, *cards):
+        assert card_of(HERE, None) == Card(gib * GIB)
 
 
 def test_a_guess_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

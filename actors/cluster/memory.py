@@ -24,7 +24,7 @@ from dualface_ray.backends import (
 )
 from dualface_ray.errors import VramBudgetError
 from dualface_ray.framing import layout_shape
-from dualface_ray.hardware import Profile, gpus
+from dualface_ray.hardware import Gpu, Profile, gpus, profile_for, unsure_order, visible
 from dualface_ray.media import VideoNeeds
 from dualface_ray.settings import Settings
 
@@ -52,18 +52,25 @@ CardOf = Callable[[NodeSnapshot, Profile | None], Card]
 
 
 def card_of(node: NodeSnapshot, profile: Profile | None) -> Card:
-    """The memory of a node's smallest card: its label, its profile, NVML when it is this machine, or a guess."""
+    """The memory of a node's smallest card: its label, its profile, NVML when it is this machine, or a guess.
+
+    Where this machine has no card that the profile is about (but an instance of one, say), NVML is believed.
+    """
     if node.card_bytes:
         return Card(node.card_bytes)
-    if profile is not None:
+    here = _local_cards() if node.host in ("", socket.gethostname()) else ()
+    if profile is not None and (not here or any(profile_for(card.name, (profile,)) for card in here)):
         return Card(profile.vram_bytes.value)
-    here = _local_card_bytes() if node.host in ("", socket.gethostname()) else 0
-    return Card(here) if here else Card(UNKNOWN_CARD_BYTES, known=False)
+    if here:
+        return Card(min(card.memory_bytes for card in here))
+    return Card(UNKNOWN_CARD_BYTES, known=False)
 
 
 @lru_cache(maxsize=1)
-def _local_card_bytes() -> int:
-    return min((card.memory_bytes for card in gpus()), default=0)
+def _local_cards() -> tuple[Gpu, ...]:
+    """What this process may use, for Ray deals out the same; all where that is unsure, or nothing (a job's driver)."""
+    found = gpus()
+    return found if unsure_order(found) else visible(found) or found
 
 
 def needs_of(given: Sequence[Need]) -> list[VideoNeeds]:

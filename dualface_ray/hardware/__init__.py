@@ -73,7 +73,7 @@ from dualface_ray.hardware.profiles import (
 )
 from dualface_ray.hardware.surroundings import FolderFacts, Surroundings, folder_facts, surroundings
 from dualface_ray.hardware.threads import ThreadBudget, thread_budget
-from dualface_ray.hardware.visible import visible
+from dualface_ray.hardware.visible import unsure_order, visible
 
 __all__ = [
     "CardFacts",
@@ -140,6 +140,7 @@ __all__ = [
     "shared_memory",
     "surroundings",
     "thread_budget",
+    "unsure_order",
     "visible",
     "visible_finding",
 ]

@@ -9,6 +9,7 @@ from typing import Literal
 from dualface_ray.hardware.facts import CardFacts, DriverFacts, LibraryFacts, Unknown
 from dualface_ray.hardware.floors import cuda_major, floors
 from dualface_ray.hardware.surroundings import Surroundings
+from dualface_ray.hardware.visible import unsure_order
 
 State = Literal["ok", "note", "warn", "fail"]
 _CAPABILITIES = "Start the container with NVIDIA_DRIVER_CAPABILITIES=compute,utility,video."
@@ -104,8 +105,9 @@ def visible_finding(driver: DriverFacts, left: Sequence[CardFacts], around: Surr
 
 def order_finding(driver: DriverFacts, around: Surroundings) -> Finding | None:
     """Whether the numbers of ``CUDA_VISIBLE_DEVICES`` may mean other cards to CUDA than to us and nvidia-smi."""
-    numbers = any(word.strip().isdecimal() for word in (around.visible or "").split(","))
-    if not numbers or around.order == "PCI_BUS_ID" or len({card.name for card in driver.cards}) < 2:
+    if not unsure_order(
+        driver.cards, {"CUDA_VISIBLE_DEVICES": around.visible or "", "CUDA_DEVICE_ORDER": around.order}
+    ):
         return None
     text = f"cards of several kinds, and CUDA_DEVICE_ORDER={around.order}: CUDA counts the fastest card as 0"
     remedy = "export CUDA_DEVICE_ORDER=PCI_BUS_ID to count as nvidia-smi does, or name cards by their UUIDs."

@@ -17,6 +17,9 @@ class _Numbered(Protocol):
     def index(self) -> int: ...
 
     @property
+    def name(self) -> str: ...
+
+    @property
     def uuid(self) -> Maybe[str]: ...
 
 
@@ -27,7 +30,7 @@ def visible(cards: Iterable[_Card], environment: Mapping[str, str] = os.environ)
     """The cards that ``CUDA_VISIBLE_DEVICES`` leaves, in its order.
 
     Numbers are read in the order of the PCI bus (NVML's order), which is CUDA's own only with
-    ``CUDA_DEVICE_ORDER=PCI_BUS_ID`` or where all cards are alike; see ``order_finding``.
+    ``CUDA_DEVICE_ORDER=PCI_BUS_ID`` or where all cards are alike (``unsure_order``).
     """
     given = environment.get("CUDA_VISIBLE_DEVICES")
     found = tuple(cards)
@@ -42,6 +45,13 @@ def visible(cards: Iterable[_Card], environment: Mapping[str, str] = os.environ)
             return ()  # and shows none at all where one is named twice
         kept.append(card)
     return tuple(kept)
+
+
+def unsure_order(cards: Iterable[_Numbered], environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether numbers in ``CUDA_VISIBLE_DEVICES`` may mean other cards to CUDA, which counts the fastest as 0."""
+    words = environment.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    numbers = any(word.strip().isdecimal() for word in words)
+    return numbers and environment.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID" and len({card.name for card in cards}) > 1
 
 
 def _named(word: str, cards: Sequence[_Card]) -> _Card | None:
