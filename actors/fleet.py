@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from actors.backlog.workqueue import Standing
 from actors.cluster.changes import changes
 from actors.cluster.snapshot import ClusterSnapshot
 from actors.lane import Lane, LaneState
@@ -105,6 +106,14 @@ class Fleet:
         ]
         return (*living, *resting)
 
+    @property
+    def standings(self) -> list[Standing]:
+        """Every lane that lives, as the queue has to know it."""
+        return [
+            Standing(lane.plan, lane.state is LaneState.READY, lane.draining, self._book.wasted_s(lane_id))
+            for lane_id, lane in self.lanes.items()
+        ]
+
     def turn(self, now_s: float, rings: Callable[[], Sequence[Any]]) -> list[Lane]:
         """Move every lane on; look at the nodes when it is time.
 
@@ -122,7 +131,7 @@ class Fleet:
             self._look_s = now_s + LOOK_S
             self._follow(now_s, rings())
         for lane_id in [name for name, entry in self._resting.items() if now_s >= entry.until_s]:
-            self._start(self._resting.pop(lane_id).restart.plan)
+            self._start(self._resting.pop(lane_id).restart.plan, now_s)
         for lane_id, lane in self.lanes.items():
             lane.advance()
             if lane.state is not LaneState.PLACING:
@@ -130,6 +139,7 @@ class Fleet:
             self._ever_ready = self._ever_ready or lane.state is LaneState.READY
         for lane in [lane for lane in self.lanes.values() if lane.draining and not lane.jobs]:
             self.notes.append(f"{lane.plan.lane_id} has ended: its node leaves")
+            self._book.forget(lane.plan.lane_id)
             self._take_off(lane)
         return [lane for lane in self.lanes.values() if lane.state is LaneState.DEAD]
 
@@ -189,15 +199,15 @@ class Fleet:
             if plans:
                 self._apply(snapshot, plans, rings, now_s)
             elif rings and not self.lanes:
-                self._open(snapshot, rings)
+                self._open(snapshot, rings, now_s)
         except PlacementError as error:
             self._last_error = error
         self._check_alone(now_s, bool(rings))
 
-    def _open(self, snapshot: ClusterSnapshot, rings: Sequence[Any]) -> None:
+    def _open(self, snapshot: ClusterSnapshot, rings: Sequence[Any], now_s: float) -> None:
         """There is no lane: plan as if nothing were taken, and wait for it."""
         for plan in plan_lanes(self.settings, snapshot, rings, self.ports.profiles):
-            self._start(replace(plan, lane_id=f"lane-{self._next_number}"))
+            self._start(replace(plan, lane_id=f"lane-{self._next_number}"), now_s)
             self._next_number += 1
 
     def _apply(self, snapshot: ClusterSnapshot, plans: list[LanePlan], rings: Sequence[Any], now_s: float) -> None:
@@ -221,13 +231,14 @@ class Fleet:
         for lane_id in found.drain:
             if lane_id in self._resting:
                 del self._resting[lane_id]
+                self._book.forget(lane_id)
             elif not self.lanes[lane_id].draining:
                 self.lanes[lane_id].draining = True
                 self.notes.append(f"{lane_id} takes nothing more: its node leaves")
         for plan in found.start:
             self._next_number += 1
             self.notes.append(f"joins: {plan.text}")
-            self._start(plan)
+            self._start(plan, now_s)
         if found.missing is not None:
             self._last_error = found.missing
             self._say(str(found.missing))
@@ -244,8 +255,9 @@ class Fleet:
         if now_s - self._alone_since_s >= patience_s:
             raise self._last_error or PlacementError("there is no lane left", where="job")
 
-    def _start(self, plan: LanePlan) -> None:
+    def _start(self, plan: LanePlan, now_s: float) -> None:
         self.lanes[plan.lane_id] = self.ports.make(plan)
+        self._book.started(plan.lane_id, now_s)
 
     def _take_off(self, lane: Lane) -> None:
         del self.lanes[lane.plan.lane_id]

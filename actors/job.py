@@ -24,7 +24,7 @@ from actors.cluster.witness import Witness
 from actors.fleet import Fleet, Ports
 from actors.folders import Folders
 from actors.gate import Gate
-from actors.lane import Lane, LaneState, facts_of
+from actors.lane import Lane, facts_of
 from actors.messages import SegmentJob, StreamStatus
 from actors.metrics import Exporter, JobMetrics
 from actors.recovery import AttemptBook, blames_the_lane
@@ -102,8 +102,7 @@ class JobRunner:
     def _turn(self, now_s: float) -> None:
         for lane in self._fleet.turn(now_s, self._units.rings):
             self._bury(lane, now_s)
-        lanes = self._fleet.lanes.values()
-        self._queue.follow([(lane.plan, lane.state is LaneState.READY, lane.draining) for lane in lanes], now_s)
+        self._queue.follow(self._fleet.standings, now_s)
         self._queue.add(self._units.release(self._fleet.slots, may_cut=not self._fleet.mixed))
         self._queue.expect(self._units.held_s)
         ready = self._fleet.ready if self._gate.is_open() else []

@@ -3,6 +3,7 @@
 a lane dies ─► its units: AttemptBook.verdict ─► again elsewhere, or given up with the cause
             └► itself:    LaneBook.died ─► at once with a smaller plan (out of device memory or encoder sessions)
                                         └► after a pause that doubles ─► out for a cool-down that doubles
+a lane starts ─► LaneBook.started ─► how long its starts have come to nothing: work waits for it no longer elsewhere
 """
 
 from __future__ import annotations
@@ -115,6 +116,10 @@ class _Slot:
     barren: int = 0
     """Starts in a row after which nothing was finished."""
     cooldowns: int = 0
+    since_s: float | None = None
+    """When the first of them began."""
+    wasted_s: float = 0.0
+    """From then to the last one; that may still come to something."""
 
 
 @dataclass(slots=True)
@@ -130,6 +135,18 @@ class LaneBook:
     cooldown_s: float
     max_barren_starts: int = 3
     _slots: dict[str, _Slot] = field(default_factory=dict)
+
+    def started(self, lane_id: str, now_s: float) -> None:
+        """It is started, for the first time or again."""
+        slot = self._slots.setdefault(lane_id, _Slot())
+        if slot.since_s is None:
+            slot.since_s = now_s
+        slot.wasted_s = now_s - slot.since_s
+
+    def wasted_s(self, lane_id: str) -> float:
+        """How long its starts have come to nothing, up to the last one; 0 when it has finished something since."""
+        slot = self._slots.get(lane_id)
+        return 0.0 if slot is None else slot.wasted_s
 
     def died(self, plan: LanePlan, cause: DualfaceError) -> Restart:
         """Take note of a death; lane ids stay the same over restarts."""

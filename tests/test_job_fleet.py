@@ -138,6 +138,28 @@ def test_a_lane_that_keeps_failing_is_out_for_a_cool_down_while_others_work():
     assert "lane-0" in world.fleet.lanes
 
 
+def test_the_queue_hears_how_lanes_stand():
+    world = World(node("a"), node("b"), cooldown_s=30)
+    world.turn()
+    world.fleet.lanes["lane-1"].draining = True
+    world.fleet.lanes["lane-1"].jobs["v1", 0] = None
+    began_s = world.now_s
+    for _ in range(2):
+        world.pass_(5)
+        world.fleet.lanes["lane-0"].die()
+        world.turn(0.25)
+        assert [found.plan.lane_id for found in world.fleet.standings] == ["lane-1"], "it rests"
+    world.pass_(0.5)
+    drains, again = world.fleet.standings
+    assert (drains.works, drains.draining, drains.wasted_s) == (True, True, 0.0)
+    assert (again.works, again.draining) == (True, False)
+    assert 10 < again.wasted_s <= world.now_s - began_s
+    world.fleet.finished_one(world.fleet.lanes["lane-0"])
+    assert world.fleet.standings[1].wasted_s == 0.0
+    world.made[-1].state = LaneState.PLACING
+    assert not world.fleet.standings[1].works
+
+
 def test_no_restart_storm():
     """A lane that dies at once, for an hour."""
     world = World(node("a"), node("b"), cooldown_s=30)

@@ -9,7 +9,7 @@ import pytest
 
 from actors import job as job_room
 from actors.backlog.unit import Unit
-from actors.backlog.workqueue import WorkQueue
+from actors.backlog.workqueue import Standing, WorkQueue
 from actors.lane import LaneState
 from actors.messages import StreamStatus, Work
 from actors.metrics import (
@@ -75,11 +75,11 @@ def test_lanes_that_drain_and_go_are_not_counted_on():
     queue.add([unit("v1", cost_s=600), unit("v2", cost_s=600)])
     assert queue.next_for(fast, 1.0) == "v1"
     assert queue.next_for(slow, 1.0) is None, "the fast one has both done sooner"
-    queue.follow([(slow, True, False), (fast, True, True)], 1.0)
+    queue.follow([Standing(slow, works=True), Standing(fast, works=True, draining=True)], 1.0)
     assert queue.next_for(fast, 1.0) is None
     assert queue.next_for(slow, 1.0) == "v2"
     queue.finished("lane-1", "v1", 61.0)
-    queue.follow([(slow, True, False)], 61.0)
+    queue.follow([Standing(slow, works=True)], 61.0)
     assert queue.left_s(61.0) == pytest.approx(540)
 
 
@@ -88,7 +88,7 @@ def test_whoever_asks_first_does_not_take_what_others_do_sooner():
     queue = WorkQueue()
     queue.add([unit(f"v{n}", cost_s=cost) for n, cost in enumerate((600, 590, 580, 50))])
     slow, fast = plan("lane-0"), replace(plan("lane-1", 3), profile="fast", speed=30.0)
-    queue.follow([(slow, True, False), (fast, False, False)], 0.0)
+    queue.follow([Standing(slow, works=True), Standing(fast, works=False)], 0.0)
     assert queue.next_for(slow, 0.0) == "v3"
     queue.finished("lane-0", "v3", 50.0)
     assert queue.next_for(slow, 50.0) is None, "the fast one still starts; it has all of them done 60 s after that"

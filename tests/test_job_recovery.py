@@ -49,6 +49,28 @@ def test_lanes_have_books_of_their_own():
     assert not book.died(replace(PLAN, lane_id="lane-4"), DEATH).cooling
 
 
+def test_how_long_a_lane_has_come_to_nothing():
+    book = LaneBook(cooldown_s=30)
+    assert book.wasted_s("lane-3") == 0
+    found = []
+    for began_s, died_s in ((100, 140), (141, 180), (181, 220), (250, 1000)):
+        book.started("lane-3", began_s)
+        found.append(book.wasted_s("lane-3"))
+        book.died(PLAN, DEATH)
+        assert book.wasted_s("lane-3") == found[-1], f"until {died_s} it was one that might have worked"
+    assert found == [0, 41, 81, 150], "from its first start on"
+    book.started("lane-3", 1100)
+    book.finished_one("lane-3")
+    assert book.wasted_s("lane-3") == 0
+    book.died(PLAN, DEATH)
+    book.started("lane-3", 2000)
+    assert book.wasted_s("lane-3") == 0, "it had worked: the next start is the first that may come to nothing"
+    book.started("lane-3", 2030)
+    assert book.wasted_s("lane-3") == 30
+    book.forget("lane-3")
+    assert book.wasted_s("lane-3") == 0
+
+
 def test_out_of_memory_starts_it_smaller_and_the_reports_hear_of_it():
     smallest = replace(PLAN, lane_id="lane-0", streams=4)
     plan = replace(PLAN, smaller=replace(PLAN, lane_id="lane-0", streams=8, smaller=smallest))

@@ -283,6 +283,11 @@ class Machine(RuleBasedStateMachine):
         self.schedule.expect(cost)
 
     @precondition(lambda self: self.lanes)
+    @rule(data=st.data(), seconds=st.floats(0, 1e4) | st.just(0))
+    def doubt(self, data, seconds):
+        self.schedule.doubt(data.draw(st.sampled_from(sorted(self.lanes))), seconds)
+
+    @precondition(lambda self: self.lanes)
     @rule(data=st.data())
     def retire(self, data):
         self.schedule.retire(data.draw(st.sampled_from(sorted(self.lanes))))

@@ -8,11 +8,12 @@ Longest first, as in list scheduling on machines of different speed (Graham 1969
 looks at a fixed number of cost classes and sums that are kept up to date, so its time does not depend on how many
 videos or lanes there are. Where little waits, each video counts, and dealing them costs videos times lanes: it is done
 up to a bound, and again only after something has changed.
+
+A lane whose starts have come to nothing is in doubt: it may try what nobody else has begun, but what waits for it waits
+no longer than it would take the lane that asks.
 """
 
 from __future__ import annotations
-
-import math
 
 from actors.backlog.crew import Crew
 from actors.backlog.deal import Deal, Seat
@@ -88,7 +89,8 @@ class Choice:
                 self.changed()  # it was dealt to somebody
                 return shortest
         if self._few:
-            return self._dealt(lane, now, now)
+            deal = self._dealt(now)
+            return deal.pick(lane.lane, now) or deal.rescue(lane.lane, now)
         return self._fitting(self._waiting, lane, now) or self._fitting(self._aside, lane, now)
 
     def ahead(self, lane: Runner, now: float, by: float) -> Found | None:
@@ -96,13 +98,12 @@ class Choice:
         if self._is_unknown(lane) or self._must_wait(lane, now):
             return None
         if self._few:
-            return self._dealt(lane, now, by) if lane.full else None
+            return self._dealt(now).pick(lane.lane, by) if lane.full else None
         return self._fitting(self._waiting, lane, now)
 
     def expected_end(self, now: float) -> float:
         """When everything would be done if all lanes shared what is left; infinite without lanes."""
-        left, speed = self._left(now), self._speeds.total
-        return now + left / speed if speed > 0 else math.inf if left > 0 else now
+        return now + self._speeds.until(self._left(now))
 
     # --- much waits -----------------------------------------------------------------------------------------------
     def _fitting(self, shelf: Shelf, lane: Runner, now: float) -> Found | None:
@@ -122,12 +123,10 @@ class Choice:
         """Whether a video of this cost ends sooner on this lane than if it were left to the others."""
         if self._is_fastest(lane):
             return True
-        total, left = self._speeds.total, self._left(now)
-        took = cost / lane.speed
-        if took <= left / total * SLACK:
+        left, took = self._left(now), cost / lane.speed
+        if took <= self._speeds.until(left) * SLACK:
             return True
-        others = total - lane.speed
-        return others <= 0 or took <= left / others + cost / self._speeds.fastest
+        return took <= self._speeds.until(left, without=lane) + cost / self._speeds.fastest
 
     def _is_fastest(self, lane: Runner) -> bool:
         return lane.ratio >= WEAK and lane.kind.speed >= self._speeds.fastest / SLACK
@@ -151,7 +150,7 @@ class Choice:
         """Whether nothing else waits: then all of it is dealt anew."""
         return not self._waiting.size and self._few
 
-    def _dealt(self, lane: Runner, now: float, by: float) -> Found | None:
+    def _dealt(self, now: float) -> Deal:
         if self._deal is None or now - self._deal.moment > DEAL_AGAIN_S:
             seats = [Seat.of(other, now) for other in self._crew.counted]
             if self._waiting.size:  # what is set aside is left to its lanes while anything else waits
@@ -161,7 +160,7 @@ class Choice:
                         seat.take(own[1])
             shelf = self._waiting if self._waiting.size else self._aside
             self._deal = Deal(shelf.longest_first(), seats, now, self.expected_end(now) - now)
-        return self._deal.pick(lane.lane, by)
+        return self._deal
 
     # --- speeds are not known yet ---------------------------------------------------------------------------------
     def _is_unknown(self, lane: Runner) -> bool:

@@ -71,6 +71,18 @@ class Crew:
         lane.retired, lane.comes = True, None
         self._uncount(lane)
 
+    def doubt(self, lane: Runner, seconds: float) -> bool:
+        """Its last starts have taken so long without result. Returns whether anything is different for that."""
+        if lane.doubt == seconds:
+            return False
+        counted = lane.counted
+        if counted:
+            self._uncount(lane)
+        lane.doubt = seconds
+        if counted:
+            self._count(lane)
+        return True
+
     def remove(self, lane: str) -> Runner | None:
         """It is gone; None = nobody knows it."""
         gone = self._lanes.pop(lane, None)
@@ -84,7 +96,7 @@ class Crew:
         lane.counted = True
         self.slots += lane.slots
         lane.kind.lanes += 1
-        lane.kind.slots += lane.slots * lane.ratio
+        lane.kind.weigh(lane.slots * lane.ratio, lane.doubt)
 
     def _uncount(self, lane: Runner) -> None:
         if not lane.counted:
@@ -92,4 +104,4 @@ class Crew:
         lane.counted = False
         self.slots -= lane.slots
         lane.kind.lanes -= 1
-        lane.kind.slots = lane.kind.slots - lane.slots * lane.ratio if lane.kind.lanes else 0.0
+        lane.kind.weigh(-lane.slots * lane.ratio, lane.doubt)

@@ -36,6 +36,8 @@ class Seat:
     dealt: list[tuple[float, str, float]] = field(default_factory=list)
     """What it got: in how many seconds it begins, which video, and its cost."""
     spared: bool = False
+    doubt_s: float = 0.0
+    """That its last starts have taken without result."""
 
     @classmethod
     def of(cls, lane: Runner, now: float) -> Seat:
@@ -47,7 +49,7 @@ class Seat:
             work += max(0.0, seconds) * pace / (lane.speed * lane.slots)
         free += [there] * (lane.slots - len(free))
         heapq.heapify(free)
-        return cls(lane.lane, lane.speed, free, work)
+        return cls(lane.lane, lane.speed, free, work, doubt_s=lane.doubt)
 
     def spare(self, last_s: float) -> None:
         """Leave half of its slots free when one of its videos ends after that: it ends sooner with less beside it."""
@@ -79,6 +81,7 @@ class Deal:
     ) -> None:
         self.moment = now
         self._seats = {seat.lane: seat for seat in seats}
+        self._doubted = [seat for seat in seats if seat.doubt_s > 0]
         for seat in seats:
             seat.spare(_FAR * end_s)
         for video, cost in videos:
@@ -99,3 +102,24 @@ class Deal:
                 del self._seats[lane].dealt[place]
                 return video, cost
         return None
+
+    def rescue(self, lane: str, now: float) -> tuple[str, float] | None:
+        """The longest video, and its cost, that a lane in doubt was to get and this one, with a free slot, ends sooner.
+
+        A lane whose starts have come to nothing for some time is expected to need as long again: work waits for it no
+        longer than it would take here. The video is out of the deal then.
+        """
+        seat = self._seats.get(lane)
+        if seat is None or seat.spared:
+            return None
+        best: tuple[float, Seat, int] | None = None
+        for other in self._doubted:
+            for place, (begins, _, cost) in enumerate(other.dealt):
+                there_s = self.moment + begins - now + cost / other.speed + other.doubt_s
+                sooner = cost / seat.speed + seat.doubt_s < there_s
+                if sooner and other is not seat and (best is None or cost > best[0]):
+                    best = cost, other, place
+        if best is None:
+            return None
+        _, video, cost = best[1].dealt.pop(best[2])
+        return video, cost

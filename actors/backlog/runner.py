@@ -68,11 +68,24 @@ class Kind:
     """That are counted on."""
     slots: float = 0.0
     """Sum over them of slots times ratio."""
+    doubted: float = 0.0
+    """Of that sum, lanes in doubt."""
+    doubt: float = 0.0
+    """Sum over these of slots times ratio times the seconds in doubt."""
     busy: int = 0
     busy_cost: float = 0.0
     busy_ratio: float = 0.0
     busy_moment: float = 0.0
     """Sums over all that its lanes run: cost left, ratio, and ratio times the moment at which so much was left."""
+
+    def weigh(self, slots: float, doubt: float) -> None:
+        """Put a lane's slots times ratio, and its seconds in doubt, into the sums; slots below 0 take it out."""
+        self.slots += slots
+        if doubt:
+            self.doubted += slots
+            self.doubt += slots * doubt
+        if not self.lanes:
+            self.slots = self.doubted = self.doubt = 0.0  # no rounding is carried on
 
     def left(self, now: float) -> float:
         """Cost of what runs, less what must be done by now."""
@@ -114,6 +127,8 @@ class Runner:
     """What waits is expected to be shared with it."""
     retired: bool = False
     """It takes nothing more."""
+    doubt: float = 0.0
+    """Seconds that its last starts have taken without result: it may well take as long again."""
 
     @property
     def speed(self) -> float:

@@ -118,6 +118,16 @@ class Schedule:
         if self._crew.hear(self._crew[lane], now):
             self._choice.changed()
 
+    def doubt(self, lane: str, seconds: float) -> None:
+        """The last starts of a lane have taken so long without result: what waits does not wait long for it.
+
+        Args:
+            lane: its id.
+            seconds: 0 or more; 0 = it has proved itself, or is new.
+        """
+        if self._crew.doubt(self._crew[lane], seconds):
+            self._choice.changed()
+
     def lane_died(self, lane: str, left: Mapping[str, float] | None = None) -> tuple[str, ...]:
         """A lane is gone; its videos wait again, before others of their length.
 

@@ -51,7 +51,7 @@ class Speeds:
         before = lane.ratio
         lane.ratio *= (speed / (kind.speed * lane.ratio)) ** (weight * LANE_MEMORY)
         if lane.counted:
-            kind.slots += lane.slots * (lane.ratio - before)
+            kind.weigh(lane.slots * (lane.ratio - before), lane.doubt)
 
     @property
     def several(self) -> bool:
@@ -83,10 +83,27 @@ class Speeds:
         """Speed of the fastest kind; infinite without lanes."""
         return max((kind.speed for kind in self._kinds.values() if kind.lanes), default=math.inf)
 
-    @property
-    def total(self) -> float:
-        """Of all lanes and their slots together."""
-        return sum(kind.speed * kind.slots for kind in self._kinds.values() if kind.lanes)
+    def until(self, cost: float, without: Runner | None = None) -> float:
+        """Seconds until so much is done if all lanes share it, or all but one slot of a lane; infinite without lanes.
+
+        A lane in doubt is expected to begin only after as long as it has been in doubt. The earlier of two ends counts,
+        with such lanes and without them: the right one is no later than either.
+        """
+        total = doubted = doubt = 0.0
+        for kind in self._kinds.values():
+            if kind.lanes:
+                total += kind.speed * kind.slots
+                doubted += kind.speed * kind.doubted
+                doubt += kind.speed * kind.doubt
+        if without is not None:
+            total -= without.speed
+            if without.doubt:
+                doubted -= without.speed
+                doubt -= without.speed * without.doubt
+        if total <= 0:
+            return math.inf if cost > 0 else 0.0
+        all_of_them, sure = (cost + doubt) / total, total - doubted
+        return min(all_of_them, cost / sure) if sure > 0 else all_of_them
 
     def left(self, now: float) -> float:
         """Cost of all that runs, less what must be done by now."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from actors.backlog.schedule import Schedule
 from actors.backlog.unit import Unit
@@ -15,6 +16,19 @@ from actors.placement import LanePlan
 
 START_S = 20.0
 """A lane that has just been placed probably works so much later: processes start, models are loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a lane stands."""
+
+    plan: LanePlan
+    works: bool
+    """False = it still starts."""
+    draining: bool = False
+    """It finishes what it has and takes nothing more."""
+    wasted_s: float = 0.0
+    """That its last starts have taken without result."""
 
 
 class WorkQueue:
@@ -80,23 +94,23 @@ class WorkQueue:
             if unit.small:
                 self._small.appendleft(unit.unit_id)
 
-    def follow(self, lanes: Iterable[tuple[LanePlan, bool, bool]], now_s: float) -> None:
+    def follow(self, lanes: Iterable[Standing], now_s: float) -> None:
         """Count on these lanes and no others for what waits.
 
         Args:
-            lanes: all that live, also those that start; whether each works already, and whether it finishes what it has
-                and takes nothing more.
+            lanes: all that live, also those that start.
             now_s: monotonic clock.
         """
-        living = {plan.lane_id: (plan, works, draining) for plan, works, draining in lanes}
+        living = {lane.plan.lane_id: lane for lane in lanes}
         for lane_id in [lane_id for lane_id in self._lanes if lane_id not in living]:
             self.lane_died(lane_id, ())  # it has drained: had it died, its units would have been given back by now
-        for lane_id, (plan, works, draining) in living.items():
-            if draining:
+        for lane_id, lane in living.items():
+            if lane.draining:
                 self._schedule.retire(lane_id)
                 continue
-            self._know(plan, None if works else now_s + START_S)
-            if works:
+            self._know(lane.plan, None if lane.works else now_s + START_S)
+            self._schedule.doubt(lane_id, lane.wasted_s)
+            if lane.works:
                 self._schedule.hear(lane_id, now_s)
 
     def drop(self, unit_ids: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from actors.backlog.unit import Unit
+from actors.backlog.workqueue import Standing
 from actors.placement import LanePlan
 
 
@@ -108,7 +109,7 @@ class FirstUnits:
     def expect(self, cost_s: float) -> None:
         """Nothing follows from that."""
 
-    def follow(self, lanes: Iterable[tuple[LanePlan, bool, bool]], now_s: float) -> None:
+    def follow(self, lanes: Iterable[Standing], now_s: float) -> None:
         """Nothing follows from that."""
 
     def next_for(self, plan: LanePlan, now_s: float) -> str | None:

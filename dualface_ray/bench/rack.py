@@ -16,6 +16,7 @@ from typing import Protocol
 
 from actors.backlog.unit import Unit
 from actors.backlog.units import Units
+from actors.backlog.workqueue import Standing
 from actors.messages import Work
 from actors.placement import LanePlan
 from dualface_ray.bench.bound import lower_bound
@@ -67,8 +68,8 @@ class UnitQueue(Protocol):
     def expect(self, cost_s: float) -> None:
         """So much will be ready later."""
 
-    def follow(self, lanes: Iterable[tuple[LanePlan, bool, bool]], now_s: float) -> None:
-        """Each lane, whether it works, and whether it takes nothing more."""
+    def follow(self, lanes: Iterable[Standing], now_s: float) -> None:
+        """How each lane stands."""
 
     def next_for(self, plan: LanePlan, now_s: float) -> str | None:
         """What it begins."""
@@ -213,7 +214,7 @@ class Rack:
         slots, now = sum(lane.plan.streams for lane in self._lanes), 0.0
         while True:
             ended = [(lane, unit_id) for lane in self._lanes for unit_id in lane.work(now)]
-            self._queue.follow([(lane.plan, now >= lane.kind.late_s, False) for lane in self._lanes], now)
+            self._queue.follow([Standing(lane.plan, now >= lane.kind.late_s) for lane in self._lanes], now)
             self._queue.add(self._units.release(slots))
             self._queue.expect(self._units.held_s)
             for lane, unit_id in ended:
