@@ -6,6 +6,7 @@
 #
 # The profile is named by DUALFACE_PROFILE, else by /etc/dualface/profile (one word, such as rtx4090); nothing is
 # measured here. More options for `ray start` go into DUALFACE_RAY_OPTIONS. DUALFACE_MPS=1 starts NVIDIA's MPS first.
+# CUDA_VISIBLE_DEVICES leaves cards to others.
 set -euo pipefail
 
 fail() { echo "start-node: $1" >&2; exit 2; }
@@ -58,16 +59,29 @@ kind=$(ask "$profile")
 cards=0 driver=
 if [ "$kind" = gpu ]; then
   command -v nvidia-smi >/dev/null || fail "profile $profile, but no nvidia-smi: is NVIDIA_DRIVER_CAPABILITIES=compute,utility,video set?"
-  cards=$(nvidia-smi --list-gpus | grep -c '^GPU ' || true)
-  driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader) || fail "profile $profile, but nvidia-smi fails: is the driver loaded?"
-  driver=${driver%%$'\n'*}  # one line a card, all the same
-  [ "$cards" -gt 0 ] || fail "profile $profile, but no card is visible"
+  # Ray deals out what CUDA_VISIBLE_DEVICES names, by numbers that shall mean what they mean to nvidia-smi.
+  export CUDA_DEVICE_ORDER=${CUDA_DEVICE_ORDER:-PCI_BUS_ID}
+  named=${CUDA_VISIBLE_DEVICES-all}
+  named=${named// /}
+  mig="MIG is on, and profile $profile is about whole cards: nvidia-smi -mig 0, or start Ray by hand for the instances (docs/cluster.md)"
+  case $named in
+    *MIG-*) fail "$mig" ;;
+    all) only=() ;;
+    *) only=("--id=$named") ;;
+  esac
+  rows=$(nvidia-smi "${only[@]}" --query-gpu=driver_version,mig.mode.current --format=csv,noheader) ||
+    fail "profile $profile, but nvidia-smi fails: ${CUDA_VISIBLE_DEVICES+CUDA_VISIBLE_DEVICES=$named names no card by its number or whole UUID, or }is the driver loaded?"
+  cards=$(grep -c '^[0-9]' <<<"$rows" || true)
+  [ "$cards" -gt 0 ] || fail "profile $profile, but no card is visible${CUDA_VISIBLE_DEVICES+ with CUDA_VISIBLE_DEVICES=$named}"
+  case $rows in *Enabled*) fail "$mig" ;; esac
+  driver=${rows%%[!0-9.]*}  # one line a card, all the same
 fi
 
 # With MPS the processes of a lane share their card instead of taking turns (docs/performance.md).
 if [ "${DUALFACE_MPS:-0}" = 1 ] && [ "$kind" = gpu ]; then
   command -v nvidia-cuda-mps-control >/dev/null || fail "DUALFACE_MPS=1, but no nvidia-cuda-mps-control: it comes with the driver (compute)"
-  echo get_server_list | nvidia-cuda-mps-control >/dev/null 2>&1 || nvidia-cuda-mps-control -d || fail "nvidia-cuda-mps-control -d fails"
+  # It renumbers the cards that it is shown, so it is shown all of them.
+  echo get_server_list | nvidia-cuda-mps-control >/dev/null 2>&1 || env -u CUDA_VISIBLE_DEVICES nvidia-cuda-mps-control -d || fail "nvidia-cuda-mps-control -d fails"
 fi
 
 resources=$(ask "$profile" "$cards" "$driver")

@@ -293,11 +293,13 @@ def stand_ins(tmp_path):
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "ray").write_text(
-        '#!/bin/bash\nprintf "%s\\n" "$RAY_AUTH_MODE" "$@" > "$CALLED"\n',
+        '#!/bin/bash\nprintf "%s\\n" "$RAY_AUTH_MODE" "$@" "order=${CUDA_DEVICE_ORDER:-}" > "$CALLED"\n',
         encoding="utf-8",
     )
     (folder / "nvidia-smi").write_text(
-        '#!/bin/bash\n[ "$1" = --list-gpus ] && printf "GPU 0: X\\nGPU 1: X\\n" || printf "550.67\\n550.67\\n"\n',
+        "#!/bin/bash\ncase $1 in --id=1) rows=1 ;; --id=0,1|--query*) rows=2 ;;\n"
+        '*) echo "No devices were found"; exit 6 ;; esac\n'
+        'for ((n = 0; n < rows; n++)); do echo "550.67, ${MIG:-[N/A]}"; done\n',
         encoding="utf-8",
     )
     for path in folder.iterdir():
@@ -313,7 +315,7 @@ def script(stand_ins, name: str, *arguments: str, **env: str) -> tuple[int, str,
     called = folder / "called"
     called.unlink(missing_ok=True)
     python = Path(shutil.which("python3") or "python3").parent
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "DUALFACE_"))}
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "DUALFACE_", "CUDA_"))}
     path = f"{folder}:{Path(sys.executable).parent}:{python}:/usr/bin:/bin"
     done = subprocess.run(
         [str(CLUSTER / name), *arguments],
@@ -337,6 +339,30 @@ def test_a_worker_declares_what_its_profile_says(stand_ins):
     allowed = "the driver of this machine allows eight encoder sessions"
     assert json.loads(resources.partition("=")[2]) == {"nvdec_session": 12, "nvenc_session": 8}, allowed
     assert "--labels=dualface-profile=rtx4090,dualface-driver=550.67" in called
+    assert "order=PCI_BUS_ID" in called, "numbers mean to CUDA what they mean to nvidia-smi"
+
+
+def test_a_worker_declares_the_cards_that_it_may_use(stand_ins):
+    """Ray refuses to count more cards than CUDA_VISIBLE_DEVICES names."""
+    arguments = ("start-node.sh", "worker", "head")
+    for given, cards in (("1", 1), ("0, 1", 2)):
+        env = {"DUALFACE_PROFILE": "rtx4090", "CUDA_VISIBLE_DEVICES": given, "CUDA_DEVICE_ORDER": "FASTEST_FIRST"}
+        code, errors, called = script(stand_ins, *arguments, **env)
+        assert (code, errors) == (0, "")
+        assert f"--num-gpus={cards}" in called
+        assert "order=FASTEST_FIRST" in called, "what is said is left"
+    for given in ("", "-1", "7"):
+        code, errors, called = script(stand_ins, *arguments, DUALFACE_PROFILE="rtx4090", CUDA_VISIBLE_DEVICES=given)
+        assert (code, called, errors.count("\n")) == (2, [], 1)
+        assert f"CUDA_VISIBLE_DEVICES={given} names no card" in errors
+
+
+@pytest.mark.parametrize("env", [{"MIG": "Enabled"}, {"CUDA_VISIBLE_DEVICES": "MIG-c6d4f1ef"}])
+def test_a_card_in_mig_mode_is_not_what_a_profile_is_about(stand_ins, env):
+    code, errors, called = script(stand_ins, "start-node.sh", "worker", "head", DUALFACE_PROFILE="a100", **env)
+    assert (code, called, errors.count("\n")) == (2, [], 1)
+    assert "MIG is on" in errors
+    assert "start Ray by hand" in errors
 
 
 @pytest.mark.parametrize("running", [False, True])
@@ -345,7 +371,8 @@ def test_mps_is_started_where_it_is_asked_for_and_not_twice(stand_ins, running):
     daemon = folder / "nvidia-cuda-mps-control"
     answer = "0" if running else "1"
     daemon.write_text(
-        f'#!/bin/bash\n[ "$1" = -d ] && touch "{folder}/started" && exit 0\ncat >/dev/null\nexit {answer}\n'
+        f'#!/bin/bash\n[ "$1" = -d ] && echo "${{CUDA_VISIBLE_DEVICES-all}}" > "{folder}/started" && exit 0\n'
+        f"cat >/dev/null\nexit {answer}\n"
     )
     daemon.chmod(0o755)
     arguments = ("start-node.sh", "worker", "head")
@@ -353,8 +380,11 @@ def test_mps_is_started_where_it_is_asked_for_and_not_twice(stand_ins, running):
     assert not (folder / "started").exists(), "only where it is asked for"
     assert script(stand_ins, *arguments, DUALFACE_PROFILE="cpu", DUALFACE_MPS="1")[0] == 0
     assert not (folder / "started").exists(), "only where there is a card"
-    assert script(stand_ins, *arguments, DUALFACE_PROFILE="rtx4090", DUALFACE_MPS="1")[:2] == (0, "")
+    env = {"DUALFACE_PROFILE": "rtx4090", "DUALFACE_MPS": "1", "CUDA_VISIBLE_DEVICES": "1"}
+    assert script(stand_ins, *arguments, **env)[:2] == (0, "")
     assert (folder / "started").exists() is not running
+    if not running:
+        assert (folder / "started").read_text().strip() == "all", "MPS would call the only card it is shown 0"
 
 
 def test_mps_that_is_not_there_is_said(stand_ins):
