@@ -107,7 +107,7 @@ def ipc_finding(outcome: Maybe[str], around: Surroundings) -> Finding:
     if not isinstance(outcome, Unknown):
         return Finding(name, "ok", "memory of one process was read by another")
     if around.wsl:
-        remedy = "WSL has CUDA IPC with few drivers, if at all: run on Linux itself, or lane.backend=cpu."
+        remedy = "WSL has CUDA IPC with some drivers only: run on Linux itself, or lane.backend=cpu."
         return Finding(name, "fail", outcome.why, remedy)
     hints = ["Run all processes of a lane as one user in one container, without a profile that forbids it (seccomp)"]
     if isinstance(around.ptrace_scope, int) and around.ptrace_scope >= 2:
