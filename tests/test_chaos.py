@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from dualface_ray.api import Job
-from dualface_ray.bench.chaos import SETTINGS, actor_processes, command, make_clips, plans, run_chaos_bench
+from dualface_ray.bench.chaos import SETTINGS, command, make_clips, plans, run_chaos_bench
+from dualface_ray.bench.killer import Killer, actor_processes
 from dualface_ray.bench.sameness import checked, unfinished
 from dualface_ray.report import VideoState
 from dualface_ray.settings import resolve
@@ -74,6 +77,20 @@ time.sleep(60)
         assert process.stdout.readline() == "up\n"
         raise KeyboardInterrupt
     assert process.returncode == 7, "it was asked, and has cleaned up"
+
+
+def test_the_killer_finds_actors_of_lanes_and_nobody_else() -> None:
+    sleep = ["-c", "import time; time.sleep(60)"]
+    with (
+        subprocess.Popen(["ray::JobActor", *sleep], executable=sys.executable) as other,
+        subprocess.Popen(["ray::EncoderActor", *sleep], executable=sys.executable) as actor,
+    ):
+        killer = Killer(0.02, random.Random(0))
+        with killer.at_work():
+            assert actor.wait(50) == -9
+        assert killer.killed == ["EncoderActor"]
+        assert other.poll() is None
+        other.kill()
 
 
 @pytest.mark.long

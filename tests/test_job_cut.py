@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dualface_ray.bench.chaos import actor_processes
+from dualface_ray.bench.killer import actor_processes
 from dualface_ray.bench.sameness import time_stamps, unfinished
 from dualface_ray.media import plan_outputs
 from dualface_ray.report import VideoState, read_report, read_tracks

@@ -23,14 +23,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from dualface_ray.bench.killer import Killer, actor_processes, need_psutil
 from dualface_ray.bench.sameness import checked, unfinished
-from dualface_ray.errors import DeviceError
 from dualface_ray.media import OutputPlan, plan_outputs
 from dualface_ray.report import JobSnapshot
 from dualface_ray.settings import Settings, resolve
 
 Say = Callable[[str], None]
-ROLES = ("DecoderActor", "InferenceActor", "EncoderActor")
 SETTINGS: dict[str, Any] = {
     "lane.backend": "cpu",
     "lane.count": 2,
@@ -131,7 +130,7 @@ def run_chaos_bench(
     Raises:
         DeviceError: the extra with psutil or the demo's faces is not installed.
     """
-    psutil = _psutil()
+    psutil = need_psutil()
     settings = resolve(**SETTINGS)
     videos = make_clips(folder / "in", clips, seconds)
     calm, stormy = (plans(videos, folder / name, settings) for name in ("calm", "stormy"))
@@ -180,61 +179,6 @@ def make_clips(folder: Path, count: int, seconds: float) -> list[Path]:
 def plans(videos: Sequence[Path], out: Path, settings: Settings) -> tuple[OutputPlan, ...]:
     """The results of a run."""
     return plan_outputs(list(videos), out, layout=settings.framing.layout, container=settings.encode.container)
-
-
-class Killer:
-    """Kills a random actor of a random lane again and again, below this process.
-
-    Args:
-        every_s: on average; pauses lie between half of it and one and a half.
-        chance: where the choice comes from.
-    """
-
-    def __init__(self, every_s: float, chance: random.Random) -> None:
-        self.killed: list[str] = []
-        self._every_s = every_s
-        self._chance = chance
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="chaos", daemon=True)
-
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Kill while this lasts."""
-        self._thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._every_s * self._chance.uniform(0.5, 1.5)):
-            actors = sorted(actor_processes(), key=lambda found: (found[0], found[1].pid))
-            if not actors or self._stop.is_set():
-                continue
-            role, process = self._chance.choice(actors)
-            try:
-                process.kill()
-            except _psutil().Error:
-                continue
-            self.killed.append(role)
-
-
-def actor_processes() -> list[tuple[str, Any]]:
-    """Actors of lanes below this process, with their kind."""
-    psutil = _psutil()
-    found = []
-    try:
-        below = psutil.Process().children(recursive=True)
-    except psutil.NoSuchProcess:  # one has ended while they were listed
-        return actor_processes()
-    for process in below:
-        try:
-            line = " ".join(process.cmdline())
-        except psutil.Error:
-            continue
-        found += [(role, process) for role in ROLES if line.startswith(f"ray::{role}")]
-    return found
 
 
 def kill_driver(
@@ -305,13 +249,3 @@ def _job(
     while actor_processes() and time.monotonic() < deadline_s:
         time.sleep(0.2)
     return snapshot.elapsed_s, snapshot, len(actor_processes())
-
-
-def _psutil() -> Any:
-    try:
-        import psutil
-    except ImportError as error:
-        raise DeviceError(
-            "psutil is not installed", where="bench chaos", remedy="pip install 'dualface-ray[dev]'."
-        ) from error
-    return psutil
