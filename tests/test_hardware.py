@@ -178,3 +178,15 @@ def test_a_broken_driver_means_no_cards(call):
     library = nvml(fail=call)
     assert gpus(library) == ()
     assert library.closed == ([] if call == "nvmlInit" else [True])
+
+
+def test_a_card_that_fell_off_the_bus_does_not_hide_the_other():
+    library = nvml()
+
+    def lost(index):
+        if index == 0:
+            raise NvmlError("GPU is lost")
+        return index
+
+    library.nvmlDeviceGetHandleByIndex = lost
+    assert [card.index for card in gpus(library)] == [1]
