@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from actors.cluster.changes import changes
@@ -333,6 +334,7 @@ def nodes(draw):
     return ClusterSnapshot(nodes=tuple(found))
 
 
+@examples(deadline=None)  # how long an example takes is the machine's affair
 @given(
     nodes(),
     st.integers(0, 40),
