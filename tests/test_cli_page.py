@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from dualface_ray.cli.app import app
+from dualface_ray.cli.app import app, execute
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
 
@@ -54,3 +54,14 @@ def test_every_command_introduces_itself():
         assert command.help, name
         for param in command.params:
             assert getattr(param, "help", "x"), f"{name} {param.name}"
+
+
+@pytest.mark.parametrize("name", ["dualface", "dualface models", "dualface bench", *sorted(commands())])
+def test_help_fits_80_columns_and_no_switch_asks_for_a_value(name, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert execute([*name.split()[1:], "--help"]) == 0
+    text = capsys.readouterr().out
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "bool" not in text
+    listed = text.partition("\nCommands:\n")[2]
+    assert "..." not in listed, "what a command is for is said in full"

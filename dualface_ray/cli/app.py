@@ -20,6 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: Typer's tables show flags as if they took a value, and fold at 80 columns
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(models_app)
@@ -64,7 +65,7 @@ def run(
     """Make the split-screen video of each INPUT.
 
     An INPUT is a file, a folder (all videos in it), a pattern ('talks/**/*.mp4') or an address
-    (s3://bucket/talks/*.mp4, gs://..., https://host/talk.mp4).
+    (s3://bucket/talks/*.mp4, gs://..., https://host/talk.mp4). A name that begins with a dash is written ./-talk.mp4.
 
     Exit code 0: every video is done, or was done before.
 
@@ -89,7 +90,7 @@ def run(
     finish(guarded(lambda: run_request(request, as_json=as_json, quiet=quiet), as_json=as_json))
 
 
-@app.command()
+@app.command(short_help="Run the job on a cluster; it goes on without this terminal.")
 def submit(
     inputs: Annotated[
         list[str] | None, typer.Argument(metavar="INPUT", help="As for run, as the cluster's machines know them.")
@@ -155,7 +156,7 @@ def submit(
     finish(guarded(lambda: run_submit(request, as_json=as_json, quiet=quiet), as_json=as_json))
 
 
-@app.command()
+@app.command(short_help="Make a clip of two people and run the pipeline on it.")
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of clip and results.")] = Path(
         "demo-out"
@@ -207,7 +208,7 @@ def inspect_command(
     finish(guarded(lambda: inspect_tracks(request, as_json=as_json), as_json=as_json))
 
 
-@app.command()
+@app.command(short_help="Say what this machine has: cores, memory, disks, cards.")
 def probe(
     name: Annotated[
         str,
@@ -238,7 +239,7 @@ def probe(
     finish(guarded(lambda: probe_machine(request, as_json=as_json), as_json=as_json))
 
 
-@app.command()
+@app.command(short_help="Check that everything a run needs is there.")
 def doctor(
     profile: Annotated[
         str, typer.Option("--profile", metavar="NAME", help="Hold the cards against it; default: each card's own.")

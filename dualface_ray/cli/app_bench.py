@@ -26,7 +26,7 @@ def _finish(measure: Callable[[], int], as_json: bool) -> None:
     finish(guarded(call, as_json=as_json))
 
 
-@bench_app.command("cpu")
+@bench_app.command("cpu", short_help="Compare the CPU lane with two fixed crops, and with deface.")
 def bench_cpu(
     seconds: Annotated[int, typer.Option("--seconds", metavar="S", help="Length of the clip.")] = 60,
     pairs: Annotated[int, typer.Option("--pairs", metavar="N", help="How often both run in turn.")] = 3,
@@ -43,7 +43,7 @@ def bench_cpu(
     )
 
 
-@bench_app.command("identity")
+@bench_app.command("identity", short_help="Score who-is-who and framing on scenes with truth.")
 def bench_identity(
     split: Annotated[
         str, typer.Option("--split", metavar="NAME", help="train, or test, which tuning never sees.")
@@ -65,7 +65,7 @@ def bench_identity(
     _finish(lambda: measure(request, as_json=as_json), as_json)
 
 
-@bench_app.command("schedule")
+@bench_app.command("schedule", short_help="Run the scheduling code on a virtual clock.")
 def bench_schedule(
     lanes: Annotated[int, typer.Option("--lanes", metavar="N", help="Simulated lanes, of three speeds.")] = 1000,
     videos: Annotated[int, typer.Option("--videos", metavar="N", help="Simulated videos of mixed length.")] = 100_000,
@@ -87,7 +87,7 @@ def bench_schedule(
     _finish(call, as_json)
 
 
-@bench_app.command("chaos")
+@bench_app.command("chaos", short_help="Kill actors of a job: every video has to come out right.")
 def bench_chaos(
     clips: Annotated[int, typer.Option("--clips", metavar="N", help="How many videos.")] = 20,
     every: Annotated[float, typer.Option("--every", metavar="S", help="Seconds between two deaths, on average.")] = 4.0,
@@ -101,9 +101,11 @@ def bench_chaos(
     _finish(lambda: measure(clips=clips, every_s=every, seconds=seconds, seed=seed, as_json=as_json), as_json)
 
 
-@bench_app.command("lane")
+@bench_app.command("lane", short_help="Compare whole lanes with decoding alone.")
 def bench_lane(
-    clip: Annotated[Path, typer.Argument(help="A video long enough that all streams run together for seconds.")],
+    clip: Annotated[
+        Path, typer.Argument(metavar="CLIP", help="A video long enough that all streams run together for seconds.")
+    ],
     streams: Annotated[str, typer.Option("--streams", metavar="N,N", help="How often it is opened.")] = "1,4,8,16",
     processes: Annotated[
         str, typer.Option("--processes", metavar="D+E,D+E", help="Decoder and encoder processes.")
@@ -128,7 +130,9 @@ def bench_lane(
 
 @bench_app.command("batching")
 def bench_batching(
-    clip: Annotated[Path | None, typer.Option("--clip", help="A video whose frames are the pictures.")] = None,
+    clip: Annotated[
+        Path | None, typer.Option("--clip", metavar="FILE", help="A video whose frames are the pictures.")
+    ] = None,
     rounds: Annotated[int, typer.Option("--rounds", metavar="N", help="Of everything; the medians count.")] = 3,
     build: Annotated[bool, typer.Option("--build/--no-build", help="Build engines that are missing.")] = True,
     as_json: Json = False,
@@ -139,7 +143,7 @@ def bench_batching(
     _finish(lambda: measure(clip=clip, rounds=rounds, build=build, as_json=as_json), as_json)
 
 
-@bench_app.command("compose")
+@bench_app.command("compose", short_help="On a GPU: composing on the card against on the CPU.")
 def bench_compose(
     rounds: Annotated[int, typer.Option("--rounds", metavar="N", help="Of everything; the medians count.")] = 3,
     as_json: Json = False,

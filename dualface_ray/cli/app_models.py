@@ -33,10 +33,12 @@ def models_pull(
     finish(guarded(lambda: pull_some(names or [])))
 
 
-@models_app.command("build")
+@models_app.command("build", short_help="Build the engines for this machine's card; takes minutes.")
 def models_build(
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Default: those of the settings.")] = None,
-    precision: Annotated[PrecisionName | None, typer.Option("--precision", help="Of the detector.")] = None,
+    precision: Annotated[
+        PrecisionName | None, typer.Option("--precision", metavar="NAME", help="Of the detector: fp16, fp32 or int8.")
+    ] = None,
     clips: Annotated[
         list[Path] | None, typer.Option("--clips", metavar="FILE", help="int8: calibrate on these videos; repeatable.")
     ] = None,

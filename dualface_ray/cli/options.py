@@ -26,8 +26,10 @@ class PrecisionName(str, Enum):
 
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings file (YAML).")]
-Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting.")]
-LayoutOption = Annotated[LayoutName | None, typer.Option("--layout", help="How the two tiles lie.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; repeatable.")]
+LayoutOption = Annotated[
+    LayoutName | None, typer.Option("--layout", metavar="NAME", help="side_by_side (the default), stacked or separate.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results of other settings.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line on standard output, nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no table; errors still show.")]
