@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
@@ -18,6 +19,7 @@ import pytest
 from dualface_ray.backends import LaneShape, StreamShape, choose_plan, load_backend, next_smaller
 from dualface_ray.backends.cpu.backend import CpuBackend
 from dualface_ray.backends.cpu.encode import CpuEncodeSession
+from dualface_ray.backends.cuda import vendor
 from dualface_ray.backends.cuda.arena import pack_token, unpack_token
 from dualface_ray.backends.cuda.backend import CudaBackend
 from dualface_ray.backends.cuda.gate import SessionGate, gate_folder, lacks_encoder
@@ -53,10 +55,14 @@ def test_reports_name_models_and_engines(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(
         backend, "build_detector", lambda settings, say: [Path("a-64x640x384.engine"), Path("b.engine")]
     )
+    monkeypatch.setattr(vendor, "device", lambda: types.SimpleNamespace(name="NVIDIA H200"))
+    monkeypatch.setattr(vendor, "gpus", lambda: (types.SimpleNamespace(driver="580.159.04"),))
     monkeypatch.setattr(backend, "build_embedder", lambda settings, say: [Path("c-16x150x150.engine")])
     found = backend.provenance(resolve())
     assert found.models == CpuBackend().provenance(resolve()).models
     assert found.engines == {"detector": "a-64x640x384, b", "embedding": "c-16x150x150"}
+    assert found.lane("cuda") == "cuda on NVIDIA H200, driver 580.159.04"
+    assert CpuBackend().provenance(resolve()).lane("cpu") == "cpu"
     without = backend.provenance(resolve(reid="off"))
     assert without.models == {"detector": found.models["detector"]}
     assert without.engines == {"detector": "a-64x640x384, b"}

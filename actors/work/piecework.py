@@ -35,7 +35,7 @@ class PieceFiles(PictureFiles):
         place = Place(segments, space.tracks(piece, job.epoch), first_frame, origin_ticks)
         super().__init__(job, stream.opened.info, tools.backend, tools.settings, tools.encode_threads, place)
         self._tools = tools
-        self._lane = stream.opened.decoder
+        self._lane = tools.provenance.lane(stream.opened.decoder)
 
     def record(self, frames: int, latency: Mapping[str, Quantiles]) -> dict[str, Any]:
         """Give the files their names; returns what a ``PieceRecord`` says of them.

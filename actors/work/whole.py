@@ -90,7 +90,7 @@ class WholeSession(DirectedSession):
             latency_s=latency_records(self.latency()),
             elapsed_s=self.elapsed_s,
             attempts=job.epoch + 1,
-            lane=stream.opened.decoder,
+            lane=self.tools.provenance.lane(stream.opened.decoder),
             versions=versions(),
             models=self.tools.provenance.models,
             engines=self.tools.provenance.engines,

@@ -18,6 +18,12 @@ class Provenance:
     """SHA-256 in hex of each model file."""
     engines: dict[str, str] = field(default_factory=dict)
     """Names of the engines in the cache, without their ending (model, precision, shape, key); empty on a CPU."""
+    device: str = ""
+    """The card and its driver; empty on a CPU."""
+
+    def lane(self, backend: str) -> str:
+        """What a lane of this backend computes on."""
+        return f"{backend} on {self.device}" if self.device else backend
 
 
 def model_hashes(settings: Settings) -> dict[str, str]:

@@ -109,7 +109,7 @@ class RunReport(_Record):
     spans: int = 1
     """Parts that were made independently; ``elapsed_s`` is then the sum of what all of them took."""
     lane: str = ""
-    """Backend and device that made it."""
+    """Backend that made it; on a card also the card and its driver."""
     encoder: str = ""
     """Which encoder, on how many threads."""
     versions: dict[str, str] = Field(default_factory=dict)

@@ -51,12 +51,15 @@ class CudaBackend:
             self.build_embedder(settings, progress)
 
     def provenance(self, settings: Settings) -> Provenance:
-        """Models, and the engines of the plan's orientations: by now they are in the cache."""
+        """Models, the engines of the plan's orientations (by now they are in the cache), and the card."""
+        from dualface_ray.backends.cuda.vendor import card_and_driver
+
         models = model_hashes(settings)
         files = {"detector": self.build_detector(settings, _quietly)}
         if "embedding" in models:
             files["embedding"] = self.build_embedder(settings, _quietly)
-        return Provenance(models, {role: ", ".join(path.stem for path in paths) for role, paths in files.items()})
+        engines = {role: ", ".join(path.stem for path in paths) for role, paths in files.items()}
+        return Provenance(models, engines, card_and_driver())
 
     def create_arena(self, size_bytes: int, slots: int) -> Arena:
         """Device memory, exported by CUDA IPC."""

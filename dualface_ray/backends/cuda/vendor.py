@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from dualface_ray.errors import DeviceError, VramBudgetError, is_out_of_memory
-from dualface_ray.hardware import surroundings
+from dualface_ray.hardware import gpus, surroundings
 
 _INSTALL = "Install the GPU extra: pip install 'dualface-ray[gpu]', or use --set lane.backend=cpu."
 _VIDEO = (
@@ -118,6 +118,12 @@ def _instance() -> bytes:
         return uuid.UUID(word).bytes if word and not prefix else b""
     except ValueError:  # the names of drivers before 470
         return b""
+
+
+def card_and_driver() -> str:
+    """The card's name and, where NVML tells it, the driver's version; for reports."""
+    version = next((gpu.driver for gpu in gpus() if gpu.driver), "")
+    return f"{device().name}, driver {version}" if version else device().name
 
 
 def enter_device() -> None:
