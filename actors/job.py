@@ -104,7 +104,7 @@ class JobRunner:
             self._bury(lane, now_s)
         self._queue.follow(self._fleet.standings, now_s)
         self._queue.add(self._units.release(self._fleet.slots, may_cut=not self._fleet.mixed))
-        self._queue.expect(self._units.held_s)
+        self._queue.expect(self._units.held)
         ready = self._fleet.ready if self._gate.is_open() else []
         for lane in ready:
             for status in list(lane.streams.values()):

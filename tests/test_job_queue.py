@@ -36,13 +36,13 @@ def plan(name: str, streams: int = 1) -> LanePlan:
     return LanePlan(name, "cpu", 1, 0, streams, thread_budget(1, streams), 1, 1)
 
 
-def unit(name: str, work: Work = Work.WHOLE, cost_s: float = 60.0) -> Unit:
-    return Unit(name, name.partition("-")[0], work, cost_s, 100)
+def unit(name: str, work: Work = Work.WHOLE, cost: float = 60.0) -> Unit:
+    return Unit(name, name.partition("-")[0], work, cost, 100)
 
 
 def test_small_units_go_first_and_the_rest_by_length():
     queue = WorkQueue()
-    queue.add([unit("v1", cost_s=10), unit("v2", cost_s=90), unit("v3-join", Work.JOIN)])
+    queue.add([unit("v1", cost=10), unit("v2", cost=90), unit("v3-join", Work.JOIN)])
     lane = plan("lane-0", 3)
     assert [queue.next_for(lane, 0.0) for _ in range(4)] == ["v3-join", "v2", "v1", None]
     assert queue.running == 3
@@ -69,10 +69,10 @@ def test_lanes_that_drain_and_go_are_not_counted_on():
     queue = WorkQueue()
     slow, fast = plan("lane-0"), replace(plan("lane-1"), profile="fast", speed=10.0)
     for number, lane in enumerate((slow, fast)):  # each shows how fast it is
-        queue.add([unit(f"first{number}", cost_s=1)])
+        queue.add([unit(f"first{number}", cost=1)])
         assert queue.next_for(lane, 0.0) == f"first{number}"
         queue.finished(lane.lane_id, f"first{number}", 1 / lane.speed)
-    queue.add([unit("v1", cost_s=600), unit("v2", cost_s=600)])
+    queue.add([unit("v1", cost=600), unit("v2", cost=600)])
     assert queue.next_for(fast, 1.0) == "v1"
     assert queue.next_for(slow, 1.0) is None, "the fast one has both done sooner"
     queue.follow([Standing(slow, works=True), Standing(fast, works=True, draining=True)], 1.0)
@@ -86,7 +86,7 @@ def test_lanes_that_drain_and_go_are_not_counted_on():
 def test_whoever_asks_first_does_not_take_what_others_do_sooner():
     """All lanes of the job are known before the first of them asks."""
     queue = WorkQueue()
-    queue.add([unit(f"v{n}", cost_s=cost) for n, cost in enumerate((600, 590, 580, 50))])
+    queue.add([unit(f"v{n}", cost=cost) for n, cost in enumerate((600, 590, 580, 50))])
     slow, fast = plan("lane-0"), replace(plan("lane-1", 3), profile="fast", speed=30.0)
     queue.follow([Standing(slow, works=True), Standing(fast, works=False)], 0.0)
     assert queue.next_for(slow, 0.0) == "v3"
@@ -100,10 +100,10 @@ def test_lanes_that_wait_for_more_take_what_fits_before_that():
     queue = WorkQueue()
     slow, fast = plan("lane-0"), replace(plan("lane-1"), profile="fast", speed=10.0)
     for number, lane in enumerate((slow, fast)):
-        queue.add([unit(f"first{number}", cost_s=1)])
+        queue.add([unit(f"first{number}", cost=1)])
         assert queue.next_for(lane, 0.0) == f"first{number}"
         queue.finished(lane.lane_id, f"first{number}", 1 / lane.speed)
-    queue.add([unit("v1", cost_s=600), unit("v2", cost_s=600)])
+    queue.add([unit("v1", cost=600), unit("v2", cost=600)])
     assert queue.next_for(fast, 1.0) == "v1"
     assert queue.next_for(slow, 1.0) is None
     queue.expect(20_000.0)
@@ -113,7 +113,7 @@ def test_lanes_that_wait_for_more_take_what_fits_before_that():
 
 def test_progress_shows_the_speed():
     queue = WorkQueue()
-    queue.add([unit("v1", cost_s=100)])
+    queue.add([unit("v1", cost=100)])
     lane = plan("lane-0")
     assert queue.next_for(lane, 0.0) == "v1"
     assert queue.left_s(20.0) == pytest.approx(80)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.backlog.cost import frame_cost
 from actors.backlog.cutting import pieces_for
 from actors.backlog.pieces import DiskPieces
 from actors.backlog.unit import Unit
@@ -102,7 +103,7 @@ def begun(units: Units, slots: int) -> list[Unit]:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "others_s", "slots", "pieces"),
+    ("seconds", "others", "slots", "pieces"),
     [
         (1380, 0, 2, 4),  # 23 minutes on two lanes: whole rounds of parts below ten minutes
         (1380, 0, 16, 16),
@@ -115,14 +116,54 @@ def begun(units: Units, slots: int) -> list[Unit]:
         (1380, 0, 1, 3),
     ],
 )
-def test_number_of_pieces(seconds, others_s, slots, pieces):
-    assert pieces_for(seconds, others_s, slots, SETTINGS) == pieces
+def test_number_of_pieces(seconds, others, slots, pieces):
+    """Of a video of 1080p among others; costs are seconds then."""
+    share = seconds / (seconds + others) if seconds else 0.0
+    assert pieces_for(seconds, share, slots, SETTINGS) == pieces
+
+
+def test_a_frame_costs_what_it_takes_at_its_size():
+    sizes = ((1280, 720), (1920, 1080), (3840, 2160))
+    costs = [frame_cost(width * height, SETTINGS) for width, height in sizes]
+    assert costs[1] == pytest.approx(1 / 30), "a second of the reference costs one"
+    assert costs == pytest.approx([ms / 31 / 30 for ms in (26, 31, 58)])
+    assert frame_cost(0, SETTINGS) == costs[1], "a size that is not known"
+    small = resolve(width_px=640, height_px=360)
+    assert frame_cost(3840 * 2160, small) / frame_cost(1280 * 720, small) == pytest.approx(43 / 10.9, rel=0.01)
+    one_each = resolve(layout="separate")
+    assert frame_cost(0, one_each) == pytest.approx(costs[1]), "two canvases, each of half the size"
+
+
+def sized(index: int, seconds: float, rate: int, width: int, height: int) -> VideoTask:
+    return replace(task(index, seconds), frames_estimate=round(seconds * rate), picture_px=width * height)
+
+
+def test_videos_are_compared_by_work_and_cut_by_length():
+    """A second of 2160p60 is 5.4 times as much work as one of 720p25."""
+    tasks = [sized(1, 600, 25, 1280, 720), sized(2, 590, 60, 3840, 2160)]
+    units = Units(tasks, SETTINGS, Disk())
+    assert units.held == pytest.approx(600 * 25 / 30 * 26 / 31 + 590 * 60 / 30 * 58 / 31)
+    assert [unit.video for unit in units.release(1)] == ["v00002"], "more work, though it is shorter"
+    disk = Disk(Found(60 * 590))
+    units = Units(tasks, SETTINGS, disk)
+    large = [unit for unit in units.release(8) if unit.video == "v00002"]
+    assert disk.asked == [7], "of 8; by seconds it would be 4"
+    assert sum(unit.cost for unit in large) == pytest.approx((60 * 590 + 6 * 90) * 58 / 31 / 30)
+
+
+def test_a_video_that_says_nothing_of_itself_is_a_minute_of_the_reference():
+    nothing = replace(task(1, 30), frames_estimate=0, duration_s=0.0)
+    (unit,) = Units([nothing], SETTINGS, Disk()).release(4)
+    assert unit.cost == pytest.approx(60)
+    (unit,) = Units([replace(nothing, frames_estimate=300)], SETTINGS, Disk()).release(4)
+    assert unit.cost == pytest.approx(10)
 
 
 def test_short_videos_are_one_unit_each():
     units = Units([task(1, 30), task(2, 119)], SETTINGS, Disk())
     ready = units.release(0)
-    assert [(u.unit_id, u.work, u.cost_s) for u in ready] == [("v00001", Work.WHOLE, 30), ("v00002", Work.WHOLE, 119)]
+    assert [(u.unit_id, u.work) for u in ready] == [("v00001", Work.WHOLE), ("v00002", Work.WHOLE)]
+    assert [u.cost for u in ready] == pytest.approx([30, 119])
     assert units.release(4) == []
     assert units.waiting == 2
     assert units.done("v00001", 4).complete
@@ -138,7 +179,7 @@ def test_a_long_video_goes_through_survey_spans_bridges_and_join():
     step = units.done("v00001-survey", 3)
     assert disk.asked == [3]
     assert names(step.ready) == ["v00001-s000", "v00001-s001", "v00001-s002"]
-    assert step.ready[0].cost_s == pytest.approx(103)
+    assert step.ready[0].cost == pytest.approx(103)
     assert not step.ready[0].small
 
     assert units.progress("v00001-s000", 1545, 3090) == (round(9000 * 1545 / (9000 + 4 * 90)), 9000)

@@ -128,7 +128,7 @@ class Plant:
         self.queue.follow(self.fleet.standings, self.now_s)
         for lane in self.fleet.ready:
             for name in list(lane.jobs):
-                lane.jobs[name] += TURN_S * lane.plan.speed / self.units[name].cost_s
+                lane.jobs[name] += TURN_S * lane.plan.speed / self.units[name].cost
                 if lane.jobs[name] < 1:
                     self.queue.moved(lane.plan.lane_id, name, lane.jobs[name], self.now_s)
                     continue

@@ -11,8 +11,8 @@ import pytest
 from actors.backlog.workqueue import WorkQueue
 from dualface_ray.bench import SMALL_HEADER, run_schedule_bench, run_small_bench
 from dualface_ray.bench.bound import lower_bound
-from dualface_ray.bench.rack import LaneKind, Rack
-from dualface_ray.bench.small import RACKS, WRONG
+from dualface_ray.bench.rack import MIXED, LaneKind, Rack
+from dualface_ray.bench.small import MIXED_RACKS, RACKS, WRONG
 from dualface_ray.cli.bench import bench_small
 from dualface_ray.errors import ActorError
 
@@ -69,6 +69,22 @@ def test_the_same_seed_gives_the_same_job():
     assert share("three speeds", 12, 5, cut=True, right=False) == share("three speeds", 12, 5, cut=True, right=False)
 
 
+def test_sizes_and_rates_are_told_from_one_another():
+    """Four equal lanes, videos from 720p25 to 2160p60: cut as if all were alike, some parts take far longer."""
+
+    def mean(*, told: bool) -> float:
+        _, kinds = MIXED_RACKS[2]
+        jobs = [
+            Rack(
+                kinds, [kind.speed for kind in kinds], 20, seed, cut=True, queue=WorkQueue(), pictures=MIXED, told=told
+            )
+            for seed in range(3)
+        ]
+        return sum(job.bound_s / job.run() for job in jobs) / len(jobs)
+
+    assert mean(told=True) > 0.85 > 1.1 * mean(told=False)
+
+
 def test_few_videos_on_lanes_of_wrong_speeds():
     """The other simulation: whole videos, and places that do not share their speed."""
     shares = [
@@ -80,7 +96,9 @@ def test_few_videos_on_lanes_of_wrong_speeds():
 
 def test_a_row_for_each_rack_and_number():
     rows = run_small_bench(videos=(3,), seeds=1)
-    assert len(rows) == 2 * len(RACKS) - 1, "lanes that encode differently cannot share a video"
+    alike = [row for row in rows if row.pictures == "1080p30"]
+    assert len(alike) == 2 * len(RACKS) - 1, "lanes that encode differently cannot share a video"
+    assert len(rows) - len(alike) == 2 * 2 * len(MIXED_RACKS), "cut and whole, told and not told"
     for row in rows:
         assert len(row.cells()) == len(SMALL_HEADER)
         assert 0 < row.wrong.worst <= row.wrong.mean <= 1.0

@@ -55,6 +55,7 @@ def test_a_remote_input_is_examined_without_fetching_all_of_it(web, talk, tmp_pa
     (local,) = prepare(talk, tmp_path / "out2", settings)
     assert task.state is VideoState.WAITING
     assert (task.frames_estimate, task.duration_s) == (local.frames_estimate, local.duration_s) == (120, 4.0)
+    assert task.picture_px == local.picture_px == 640 * 360
     assert task.ring_bytes == local.ring_bytes
     assert task.origin.endswith("?t=secret")
     assert task.identity

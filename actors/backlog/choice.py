@@ -15,6 +15,8 @@ no longer than it would take the lane that asks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from actors.backlog.crew import Crew
 from actors.backlog.deal import Deal, Seat
 from actors.backlog.runner import Runner
@@ -53,10 +55,12 @@ class Choice:
         crew: all lanes.
         waiting: what anybody may take.
         aside: what waits for one lane each.
+        give_back: lets anybody have what waits for a lane.
     """
 
-    def __init__(self, crew: Crew, waiting: Shelf, aside: Shelf) -> None:
+    def __init__(self, crew: Crew, waiting: Shelf, aside: Shelf, give_back: Callable[[Runner], None]) -> None:
         self._crew, self._waiting, self._aside = crew, waiting, aside
+        self._give_back = give_back
         self._speeds = crew.speeds
         self.more = 0.0
         """Cost of what will be added later."""
@@ -67,22 +71,15 @@ class Choice:
         """Something has happened: videos or lanes came or went, or a lane has shown its speed."""
         self._deal = None
 
-    def keeps(self, lane: Runner, now: float) -> bool:
-        """Whether what is set aside for this lane helps there, now that it has a free slot; true without any.
-
-        If not, anybody may have it: a lane that neither began it nor let go of it would get nothing else either, for
-        what is dealt to a lane comes after its own.
-        """
-        if lane.aside is None or self._all_aside or self._must_wait(lane, now):
-            return True
-        return self._helps(lane, lane.aside[1], now)
-
     def next(self, lane: Runner, now: float) -> Found | None:
-        """What this lane, which has a free slot and ``keeps`` what waits for it, begins now."""
+        """What this lane, which has a free slot, begins now."""
         if self._must_wait(lane, now):
             return None
-        if lane.aside is not None and not self._all_aside:
-            return lane.aside
+        own = lane.aside
+        if own is not None and (self._waiting.size or not self._few):
+            if self._helps(lane, own[1], now):
+                return own
+            self._give_back(lane)  # or it would get nothing else either: what is dealt to it comes after its own
         if self._is_unknown(lane):
             shortest = self._waiting.shortest()
             if shortest is not None and self._may_try(lane, shortest[1]):
@@ -144,11 +141,6 @@ class Choice:
             and self._crew.slots <= DEAL_SLOTS
             and (self._waiting.size or self._aside.size) * len(self._crew) <= DEAL_STEPS
         )
-
-    @property
-    def _all_aside(self) -> bool:
-        """Whether nothing else waits: then all of it is dealt anew."""
-        return not self._waiting.size and self._few
 
     def _dealt(self, now: float) -> Deal:
         if self._deal is None or now - self._deal.moment > DEAL_AGAIN_S:

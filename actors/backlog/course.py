@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
+from actors.backlog.cost import REFERENCE_RATE, frame_cost
 from actors.backlog.cutting import overlap_s
 from actors.backlog.ports import Pieces
 from actors.backlog.unit import Step, Unit
@@ -21,7 +22,7 @@ from dualface_ray.report import VideoTask
 from dualface_ray.settings import Settings
 
 _UNKNOWN_S = 60.0
-"""Cost of a video whose length is unknown, in seconds of video."""
+"""Length of a video that does not say."""
 
 
 class Course:
@@ -35,10 +36,13 @@ class Course:
 
     def __init__(self, task: VideoTask, settings: Settings, pieces: Pieces) -> None:
         self.task = task
-        self.cost_s = task.duration_s or task.frames_estimate / 30 or _UNKNOWN_S
-        """About so many seconds of video."""
+        self.seconds = task.duration_s or task.frames_estimate / REFERENCE_RATE or _UNKNOWN_S
+        """About how long it is."""
+        self._frame_cost = frame_cost(task.picture_px, settings)
+        self.cost = self._frame_cost * (task.frames_estimate or self.seconds * REFERENCE_RATE)
+        """Of all of it, see ``frame_cost``."""
         far = task.origin or task.publish  # parts meet in a shared folder
-        self.may_be_long = self.cost_s >= 2 * settings.job.segment_min_s and not far
+        self.may_be_long = self.seconds >= 2 * settings.job.segment_min_s and not far
         """It may be cut."""
         self._overlap_s = overlap_s(settings)
         self._pieces = pieces
@@ -169,9 +173,8 @@ class Course:
         return step
 
     def _begin(self, work: Work, part: str, frames: int, spans: tuple[Span, ...] = ()) -> Unit:
-        rate = self._frames / self.cost_s if self._frames else 0.0
-        cost_s = frames / rate if rate and work in (Work.SPAN, Work.BRIDGE) else self.cost_s
-        unit = Unit(self._id(part), self.task.stream_id, work, cost_s, frames, spans, self._notes)
+        cost = self._frame_cost * frames if work in (Work.SPAN, Work.BRIDGE) else self.cost
+        unit = Unit(self._id(part), self.task.stream_id, work, cost, frames, spans, self._notes)
         self._open[unit.unit_id] = unit
         return unit
 

@@ -19,19 +19,18 @@ def overlap_s(settings: Settings) -> float:
     return WARM_UP_S + settings.framing.lookahead_s
 
 
-def pieces_for(duration_s: float, others_s: float, slots: int, settings: Settings) -> int:
+def pieces_for(seconds: float, share: float, slots: int, settings: Settings) -> int:
     """How many parts a video is cut into: as many as keep its fair share of all slots busy.
 
     Args:
-        duration_s: of this video.
-        others_s: of all others that wait.
+        seconds: its length.
+        share: its cost over that of all that waits, itself included.
         slots: units at once, over all lanes.
         settings: the least and the greatest length of a part.
     """
     job = settings.job
-    most = int(duration_s // job.segment_min_s)
-    share = max(1, math.ceil(slots * duration_s / (duration_s + others_s) - _EVEN)) if duration_s > 0 else 1
-    count = share
-    if duration_s / count > job.segment_max_s:
-        count = share * math.ceil(duration_s / job.segment_max_s / share)  # whole rounds: no slot idles in the last
+    most = int(seconds // job.segment_min_s)
+    count = fair = max(1, math.ceil(slots * share - _EVEN))
+    if seconds / count > job.segment_max_s:
+        count = fair * math.ceil(seconds / job.segment_max_s / fair)  # whole rounds: no slot idles in the last
     return max(1, min(most, count))

@@ -25,8 +25,9 @@ from actors.backlog.speeds import LOOK_WEIGHT
 class Schedule:
     """The queue of a job.
 
-    Costs are the caller's estimates in any one unit, such as seconds of video; speeds are in that unit a second. All
-    moments come from one monotonic clock, in seconds. Calls come from one thread.
+    Costs are the caller's estimates in any one unit, such as seconds of a reference video; speeds are in that unit a
+    second, and a long video is one that costs much. All moments come from one monotonic clock, in seconds. Calls come
+    from one thread.
 
     Args:
         ahead_s: how long before a slot is expected to be free the lane's next video is named for prefetching.
@@ -39,7 +40,7 @@ class Schedule:
         self._owners: dict[str, str] = {}
         self._aside_of: dict[str, str] = {}
         self._crew = Crew()
-        self._choice = Choice(self._crew, self._waiting, self._aside)
+        self._choice = Choice(self._crew, self._waiting, self._aside, self._give_back)
 
     # --- videos ---------------------------------------------------------------------------------------------------
     def add(self, video: str, cost: float) -> None:
@@ -176,8 +177,6 @@ class Schedule:
         if asking.retired or asking.full or not self.waiting:
             return None
         self._crew.speeds.ask(asking.kind, now)
-        if not self._choice.keeps(asking, now):
-            self._give_back(asking)
         found = self._choice.next(asking, now)
         if found is None and not self._owners and not self._crew.expects:  # somebody has to
             self._choice.changed()

@@ -93,8 +93,9 @@ class Speeds:
         for kind in self._kinds.values():
             if kind.lanes:
                 total += kind.speed * kind.slots
-                doubted += kind.speed * kind.doubted
-                doubt += kind.speed * kind.doubt
+                if kind.doubted:
+                    doubted += kind.speed * kind.doubted
+                    doubt += kind.speed * kind.doubt
         if without is not None:
             total -= without.speed
             if without.doubt:
@@ -102,6 +103,8 @@ class Speeds:
                 doubt -= without.speed * without.doubt
         if total <= 0:
             return math.inf if cost > 0 else 0.0
+        if not doubted:
+            return cost / total
         all_of_them, sure = (cost + doubt) / total, total - doubted
         return min(all_of_them, cost / sure) if sure > 0 else all_of_them
 

@@ -16,8 +16,8 @@ class Unit:
     """Its stream id: the video's, or that with a part behind it."""
     video: str
     work: Work
-    cost_s: float
-    """About so many seconds of video."""
+    cost: float
+    """Work, in seconds of a reference video (``frame_cost``)."""
     frames: int
     spans: tuple[Span, ...] = ()
     notes: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """Units: all that a job has to do, and which of it may begin now. Pure; ``Pieces`` knows what is on disk.
 
 short videos ─► ready at once ──────────────┐
-long ones ─► held ─► Course, the longest first ─► waiting ─► taken ─► done ─► what follows is waiting
+long ones ─► held ─► Course, most work first ─► waiting ─► taken ─► done ─► what follows is waiting
                                                └─ returned ─┘  (its lane has died)
 
 Nothing here knows lanes: the job hands units out, says what is done, and gives back what a dead lane had begun.
@@ -42,9 +42,9 @@ class Units:
         """Those that wait and may be parts."""
         self._short = [name for name, video in self._videos.items() if not video.may_be_long]
         held = set(self._videos) - set(self._short)
-        self._held = sorted(held, key=lambda name: self._videos[name].cost_s)
-        """Long videos that nobody has looked at yet, the longest last."""
-        self.held_s = sum(self._videos[name].cost_s for name in held)
+        self._held = sorted(held, key=lambda name: self._videos[name].cost)
+        """Long videos that nobody has looked at yet, the one with most work last."""
+        self.held = sum(self._videos[name].cost for name in held)
         """Cost of these."""
 
     def __getitem__(self, unit_id: str) -> Unit:
@@ -65,7 +65,7 @@ class Units:
         """
         count, found = len(self._waiting) + len(self._short), [u.video for u in self._units.values()] + self._short
         for name in self._held:
-            most = max(1, int(self._videos[name].cost_s // self._settings.job.segment_min_s))
+            most = max(1, int(self._videos[name].seconds // self._settings.job.segment_min_s))
             count += most
             found += [name] * most
         needs = [self._videos[name].task.ring_bytes for name in found]
@@ -74,7 +74,7 @@ class Units:
     def release(self, slots: int, *, may_cut: bool = True) -> list[Unit]:
         """Units that may begin now.
 
-        Short videos are ready from the start. Long ones follow, the longest first, as long as too few of their parts
+        Short videos are ready from the start. Long ones follow, most work first, as long as too few of their parts
         wait for ``slots`` lanes' places: each is cut as the work left then suggests, and few are half done at a time.
         Without ``may_cut`` only those are cut that an earlier run has surveyed.
         """
@@ -82,7 +82,7 @@ class Units:
         self._short = []
         while self._held and slots and len(self._from_long) < slots:
             video = self._videos[self._held.pop()]
-            self.held_s = self.held_s - video.cost_s if self._held else 0.0
+            self.held = self.held - video.cost if self._held else 0.0
             ready += self._enter(video.begin(partial(self._count, video, slots), may_cut=may_cut)).ready
         return ready
 
@@ -150,9 +150,9 @@ class Units:
 
     def _count(self, video: Course, slots: int) -> int:
         """Into how many parts a video would be cut now."""
-        others_s = sum(self._units[unit_id].cost_s for unit_id in self._waiting)
-        others_s += sum(self._videos[name].cost_s for name in (*self._held, *self._short))
-        return pieces_for(video.cost_s, others_s, slots, self._settings)
+        others = sum(self._units[unit_id].cost for unit_id in self._waiting)
+        others += sum(self._videos[name].cost for name in (*self._held, *self._short))
+        return pieces_for(video.seconds, video.cost / (video.cost + others), slots, self._settings)
 
 
 def _bytes(need: Any) -> int:

@@ -53,7 +53,7 @@ class WorkQueue:
             if unit.small:
                 self._small.append(unit.unit_id)
             else:
-                self._schedule.add(unit.unit_id, unit.cost_s)
+                self._schedule.add(unit.unit_id, unit.cost)
 
     def next_for(self, plan: LanePlan, now_s: float) -> str | None:
         """The unit that this lane begins now; it counts as running from here on."""
@@ -76,9 +76,9 @@ class WorkQueue:
         """So much of a running unit is done, from 0 to 1: that shows how fast the lane is."""
         self._schedule.moved(lane_id, unit_id, share, now_s)
 
-    def expect(self, cost_s: float) -> None:
-        """So many seconds of video will become units later."""
-        self._schedule.expect(cost_s)
+    def expect(self, cost: float) -> None:
+        """Units of so much cost will be ready later."""
+        self._schedule.expect(cost)
 
     def finished(self, lane_id: str, unit_id: str, now_s: float) -> None:
         """A unit has ended on this lane, one way or the other."""

@@ -106,7 +106,7 @@ class FirstUnits:
         for unit in units:
             (self._small if unit.small else self._rest).append(unit.unit_id)
 
-    def expect(self, cost_s: float) -> None:
+    def expect(self, cost: float) -> None:
         """Nothing follows from that."""
 
     def follow(self, lanes: Iterable[Standing], now_s: float) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from actors.backlog.cost import REFERENCE_PX, REFERENCE_RATE
 from actors.backlog.unit import Unit
 from actors.backlog.units import Units
 from actors.backlog.workqueue import Standing
@@ -26,8 +27,6 @@ from dualface_ray.media import Span, plan_outputs
 from dualface_ray.report import VideoTask
 from dualface_ray.settings import resolve
 
-RATE = 30
-"""Frames a second of every video."""
 OPEN_S = 2.0
 """Until a unit's first frame comes out."""
 SURVEY_SHARE = 0.01
@@ -41,18 +40,50 @@ LONGEST_S = 1e6
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """How large and how fast some videos of a folder are."""
+
+    width_px: int
+    height_px: int
+    rate: int
+    share: float = 1.0
+    """Of the folder's videos."""
+
+    @property
+    def pixels(self) -> int:
+        """Of a picture."""
+        return self.width_px * self.height_px
+
+
+ALIKE = (Picture(1920, 1080, REFERENCE_RATE),)
+MIXED = (
+    Picture(1280, 720, 25, 0.3),
+    Picture(1920, 1080, 30, 0.4),
+    Picture(3840, 2160, 30, 0.15),
+    Picture(3840, 2160, 60, 0.15),
+)
+
+
+@dataclass(frozen=True, slots=True)
 class LaneKind:
     """What a made-up lane can do."""
 
     name: str
     speed: float
-    """Seconds of video a second, with all slots busy."""
+    """Seconds of 1080p video of 30 frames a second, a second, with all slots busy."""
     slots: int
     alone: float = 1.0
     """A video alone runs so many times as fast as beside a full lane of others."""
     encoder: str = "nvenc"
     late_s: float = 0.0
     """It is there so much later than the first lanes."""
+    by_pixels: float = 1.0
+    """Share of such a frame's time that grows with the picture: all of it where a card's decoder is the limit."""
+
+    def cost(self, picture: Picture) -> float:
+        """Of a second of such a video on this lane, in seconds of 1080p video of 30 frames a second."""
+        larger = picture.pixels / REFERENCE_PX
+        return picture.rate / REFERENCE_RATE * (1.0 - self.by_pixels + self.by_pixels * larger)
 
     def rate(self, videos: int) -> float:
         """Of all videos together while so many run."""
@@ -65,7 +96,7 @@ class UnitQueue(Protocol):
     def add(self, units: Iterable[Unit]) -> None:
         """These are ready."""
 
-    def expect(self, cost_s: float) -> None:
+    def expect(self, cost: float) -> None:
         """So much will be ready later."""
 
     def follow(self, lanes: Iterable[Standing], now_s: float) -> None:
@@ -127,7 +158,8 @@ class _Disk:
         return self._plans.get(task.stream_id)
 
     def cut(self, task: VideoTask, pieces: int, overlap_s: float) -> tuple[Span, ...]:
-        frames, overlap = task.frames_estimate, round(overlap_s * RATE)
+        frames = task.frames_estimate
+        overlap = round(overlap_s * frames / task.duration_s)
         edges = [frames * number // pieces for number in range(pieces + 1)]
         self._plans[task.stream_id] = tuple(
             Span(
@@ -166,6 +198,8 @@ class Rack:
         seed: of everything random.
         cut: long videos are cut as a job cuts them; otherwise each is done whole.
         queue: that decides.
+        pictures: sizes and rates of the videos.
+        told: the queue is told them; otherwise it takes all videos for 1080p at 30 frames a second.
     """
 
     def __init__(
@@ -177,33 +211,47 @@ class Rack:
         *,
         cut: bool,
         queue: UnitQueue,
+        pictures: Sequence[Picture] = ALIKE,
+        told: bool = True,
     ) -> None:
-        chance = random.Random(seed)  # noqa: S311 - a simulation
+        chance, sizes = random.Random(seed), random.Random(~seed)  # noqa: S311 - a simulation
         self._queue, self._disk = queue, _Disk()
         seconds = [min(10800.0, max(10.0, chance.lognormvariate(math.log(480.0), 0.9))) for _ in range(videos)]
         paths = [Path(f"v{number}.mov") for number in range(videos)]
         outputs = plan_outputs(paths, Path("out"), layout="side_by_side", container="mp4")
+        chosen = sizes.choices(pictures, [picture.share for picture in pictures], k=videos)
         tasks = [
-            VideoTask(number, path, out, frames_estimate=round(length * RATE), duration_s=length, ring_bytes=1)
-            for number, (path, out, length) in enumerate(zip(paths, outputs, seconds, strict=True))
+            VideoTask(
+                number,
+                path,
+                out,
+                frames_estimate=round(length * (picture.rate if told else REFERENCE_RATE)),
+                duration_s=length,
+                picture_px=picture.pixels if told else 0,
+                ring_bytes=1,
+            )
+            for number, (path, out, length, picture) in enumerate(zip(paths, outputs, seconds, chosen, strict=True))
         ]
-        self._error = {task.stream_id: chance.lognormvariate(-NOISE * NOISE / 2, NOISE) for task in tasks}
+        self._tasks = {task.stream_id: task for task in tasks}
+        self._pictures = dict(zip(self._tasks, chosen, strict=True))
+        self._error = {name: chance.lognormvariate(-NOISE * NOISE / 2, NOISE) for name in self._tasks}
         settings = resolve()
         if not cut:
             settings = settings.model_copy(
                 update={"job": settings.job.model_copy(update={"segment_min_s": LONGEST_S, "segment_max_s": LONGEST_S})}
             )
         self._units = Units(tasks, settings, self._disk)
-        self._left = {task.stream_id for task in tasks}
+        self._left = set(self._tasks)
         self._lanes = _lanes(kinds, guesses, len(self._units.rings()), chance)
-        costs = [task.duration_s * self._error[task.stream_id] for task in tasks]
+        costs = [min(self._whole(name, kind) for kind in kinds) for name in self._tasks]
         rates = [
             lane.luck * (lane.kind.rate(slot + 1) - lane.kind.rate(slot))
             for lane in self._lanes
             for slot in range(lane.plan.streams)
         ]
         self.bound_s = sum(costs) / sum(rates) if cut else lower_bound(costs, rates)
-        """No order can be faster. It counts neither what opening and cutting videos costs nor that lanes come late."""
+        """No order can be faster. It counts neither what opening and cutting videos costs nor that lanes come late, and
+        each video as the lane takes it that is best at its size."""
 
     def run(self) -> float:
         """Until every video is done; returns when that was, in seconds.
@@ -216,7 +264,7 @@ class Rack:
             ended = [(lane, unit_id) for lane in self._lanes for unit_id in lane.work(now)]
             self._queue.follow([Standing(lane.plan, now >= lane.kind.late_s) for lane in self._lanes], now)
             self._queue.add(self._units.release(slots))
-            self._queue.expect(self._units.held_s)
+            self._queue.expect(self._units.held)
             for lane, unit_id in ended:
                 self._end(lane, unit_id, now, slots)
             if not self._left:
@@ -249,13 +297,19 @@ class Rack:
                 break
             unit = self._units[unit_id]
             self._units.taken(unit_id)
-            lane.running[unit_id] = _Run(now, self._cost(unit))
+            lane.running[unit_id] = _Run(now, self._cost(unit, lane.kind))
         self._queue.ahead_for(lane.plan, now)
 
-    def _cost(self, unit: Unit) -> float:
+    def _cost(self, unit: Unit, kind: LaneKind) -> float:
+        """What a unit really takes there."""
         if unit.work is Work.JOIN:
             return JOIN_COST
-        return unit.cost_s * self._error[unit.video] * (SURVEY_SHARE if unit.work is Work.SURVEY else 1.0)
+        share = SURVEY_SHARE if unit.work is Work.SURVEY else unit.frames / self._tasks[unit.video].frames_estimate
+        return self._whole(unit.video, kind) * share
+
+    def _whole(self, name: str, kind: LaneKind) -> float:
+        """What a video really takes there."""
+        return self._tasks[name].duration_s * kind.cost(self._pictures[name]) * self._error[name]
 
 
 def _lanes(kinds: Sequence[LaneKind], guesses: Sequence[float], units: int, chance: random.Random) -> list[_Lane]:

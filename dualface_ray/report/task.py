@@ -26,8 +26,10 @@ _LIBRARIES = (
     "opencv-python-headless",
     "onnxruntime",
     "tensorrt",
+    "nvidia-tensorrt",
     "PyNvVideoCodec",
     "cupy-cuda13x",
+    "cupy-cuda12x",
 )
 
 
@@ -47,6 +49,8 @@ class VideoTask:
     frames_estimate: int = 0
     duration_s: float = 0.0
     """About how long it is; 0 = unknown."""
+    picture_px: int = 0
+    """Pixels of a stored picture; 0 = unknown."""
     ring_bytes: VideoNeeds | int = 0
     """What its frames take in a pool at once, on either kind of lane; a plain number counts for both."""
     origin: str = field(default="", repr=False)

@@ -153,5 +153,6 @@ def _task(
         task,
         frames_estimate=frames,
         duration_s=float(frames / video.average_rate) if video.average_rate else 0.0,
+        picture_px=video.width_px * video.height_px,
         ring_bytes=video_needs(found.probe, settings),
     )
