@@ -182,6 +182,57 @@ def test_the_boxes_lie_on_the_faces(tmp_path: Path, faces: list[FaceImage]) -> N
     assert checked > 40
 
 
+def test_a_face_is_seen_the_less_the_more_another_shot_lies_over_it(tmp_path: Path, faces: list[FaceImage]) -> None:
+    truth = render(
+        SCENES["dissolve"], tmp_path / "d.mp4", width_px=320, height_px=180, rate=Fraction(12), duration_s=16.0, seed=3,
+        faces=faces,
+    )  # fmt: skip
+    twice = [[f.visible for f in frame.faces if f.person == p] for frame in truth.frames for p in (0, 1)]
+    assert any(len(seen) == 2 for seen in twice), "in the old shot and in the new one"
+    assert all(sum(seen) <= 1.001 for seen in twice)
+    assert all(seen == sorted(seen, reverse=True) for seen in twice)
+    dark = [i for i, picture in enumerate(pictures(truth.path)) if picture.mean() < 3]
+    assert len(dark) > 3
+    assert all(face.visible < 0.05 for i in dark for face in truth.frames[i].faces)
+
+
+def test_faces_in_a_call_lie_in_their_windows(tmp_path: Path, faces: list[FaceImage]) -> None:
+    truth = render(
+        SCENES["remote_call"], tmp_path / "r.mp4", width_px=960, height_px=540, rate=Fraction(2), duration_s=16.0,
+        seed=3, faces=faces,
+    )  # fmt: skip
+    portraits = []
+    for face in faces:
+        x0, y0, x1, y1 = (round(v) for v in face.face_px)
+        portraits.append(cv2.resize(face.bgr[y0:y1, x0:x1], (48, 64), interpolation=cv2.INTER_AREA).astype(float))
+    heights = set()
+    for picture, frame in zip(pictures(truth.path), truth.frames, strict=True):
+        assert [face.person for face in frame.faces] == [0, 1]
+        for face in frame.faces:
+            x0, y0, x1, y1 = (max(0, round(v)) for v in face.box_px)
+            heights.add(round((y1 - y0) / 540, 1))
+            if face.visible > 0.99:
+                found = cv2.resize(picture[y0:y1, x0:x1], (48, 64), interpolation=cv2.INTER_AREA).astype(float)
+                alike = [float(np.corrcoef(found.ravel(), p.ravel())[0, 1]) for p in portraits]
+                assert int(np.argmax(alike)) == face.person
+    assert min(heights) <= 0.2 < 0.3 <= max(heights)
+
+
+def test_lookalikes_wear_one_face(tmp_path: Path, faces: list[FaceImage]) -> None:
+    truth = render(
+        SCENES["lookalikes"], tmp_path / "t.mp4", width_px=640, height_px=360, rate=Fraction(1), duration_s=2.0, seed=4,
+        faces=faces,
+    )  # fmt: skip
+    assert truth.people == ("astronaut", "astronaut_twin")
+    picture = pictures(truth.path)[0]
+    heads = []
+    for face in truth.frames[0].faces:
+        x0, y0, x1, y1 = (round(v) for v in face.box_px)
+        heads.append(cv2.resize(picture[y0:y1, x0:x1], (48, 64), interpolation=cv2.INTER_AREA).astype(float))
+    mirrored = float(np.corrcoef(heads[0].ravel(), heads[1][:, ::-1].ravel())[0, 1])
+    assert mirrored > 0.8
+
+
 def test_strangers_stand_in_where_faces_are_few(tmp_path: Path, faces: list[FaceImage]) -> None:
     for name in ("bystander", "three_people", "picture_on_wall"):
         truth = render(

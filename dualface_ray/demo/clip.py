@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,9 +13,9 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from dualface_ray.demo.faces import FaceImage, load_faces
+from dualface_ray.demo.faces import FaceImage, load_faces, twin_of
 from dualface_ray.demo.person import make_person, make_stranger
-from dualface_ray.demo.scene import Context, Look, Scene, SceneFactory, Timing
+from dualface_ray.demo.scene import Context, Scene, SceneFactory, Timing
 from dualface_ray.demo.scenes import SCENES
 from dualface_ray.demo.stage import Stage
 from dualface_ray.demo.talk import SAMPLE_RATE_HZ, Talk
@@ -91,6 +92,8 @@ def render(
     rng = np.random.default_rng(seed)
     talk = Talk.make(rng, duration_s)
     plan = scene(Context(rng, width_px / height_px, duration_s, len(faces), talk))
+    if plan.lookalikes:
+        faces = [faces[0], twin_of(faces[0]), *faces[2:]]
     timing = Timing.variable(rng, rate, duration_s) if plan.variable_rate else Timing.constant(rate, duration_s)
     people = [make_person(face, _style(seed, index)) for index, face in enumerate(faces)]
     people.append(make_stranger(_style(seed, len(faces))))
@@ -146,8 +149,8 @@ def _write(
         now = timing.seconds(index)
         camera, look = plan.camera(now), plan.look(now)
         if any(0 <= now - click < 1.5 / float(rate) for click in plan.click_s):
-            look = Look(look.gain, look.noise, 0.9, look.smear)
-        pixels, faces = stage.draw(plan.poses(now), camera, look, index)
+            look = replace(look, flash=0.9)
+        pixels, faces = stage.draw(plan.poses(now), camera, look, index, plan.panes(now))
         frame = av.VideoFrame.from_ndarray(pixels, format="nv12")
         frame.pts, frame.time_base = pts, timing.time_base
         container.mux(video.encode(frame))

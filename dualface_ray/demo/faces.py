@@ -92,6 +92,16 @@ def load_faces(folder: Path | None = None) -> list[FaceImage]:
     return faces
 
 
+def twin_of(face: FaceImage) -> FaceImage:
+    """Somebody with the same face: mirrored, in warmer light; for a face embedding the same person."""
+    width = face.bgr.shape[1]
+    x0, y0, x1, y1 = face.face_px
+    warm = np.clip(face.bgr[:, ::-1].astype(np.float32) * (0.94, 1.0, 1.05), 0, 255).astype(np.uint8)
+    return FaceImage(
+        f"{face.name}_twin", warm, np.ascontiguousarray(face.alpha[:, ::-1]), (width - x1, y0, width - x0, y1)
+    )
+
+
 def _extra(module: str) -> Any:
     try:
         return importlib.import_module(module)

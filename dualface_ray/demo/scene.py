@@ -11,6 +11,10 @@ import numpy as np
 from dualface_ray.demo.talk import Talk
 
 PHOTO = 100
+SLIDE = 100
+"""Rooms from this number on are slides: a title, lines of text, bars."""
+SCREEN = 200
+"""Rooms from this number on are the plain dark screen behind the windows of a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,25 @@ class Camera:
     """How the world is seen: mirrored positions (the angle from the other side), zoom about the middle, shift."""
 
     room: int = 0
-    """Which background."""
+    """Which background; see ``SLIDE`` and ``SCREEN``."""
     mirror: bool = False
     zoom: float = 1.0
     dx: float = 0.0
     """Shift of the picture in picture heights."""
     dy: float = 0.0
+    wall: float = 0.6
+    """How far the wall follows the zoom: it is farther away than the people; 1 = the same picture, enlarged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pane:
+    """A picture within the picture: a window of a call, or the next shot while it fades in."""
+
+    poses: tuple[Pose, ...]
+    camera: Camera
+    place: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    """x0, y0, x1, y1 as shares of the picture; filled by the middle of the inner picture."""
+    opacity: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +77,8 @@ class Look:
     """Standard deviation of luma noise, in code values."""
     flash: float = 0.0
     """0..1: how far the picture goes to white."""
+    black: float = 0.0
+    """0..1: how far the picture goes to black; a face is seen the less."""
     smear: float = 0.0
     """Length of the horizontal motion blur in picture heights."""
 
@@ -92,15 +111,19 @@ class Scene:
         camera: the camera at a time; a new ``shot`` begins whenever ``shot`` changes.
         look: the sensor at a time.
         shot: index of the shot at a time.
+        panes: pictures over this one, the first one lowest.
         click_s: moments of a click with a one-frame flash (for tests of sound against picture).
+        lookalikes: the second person has the first one's face, mirrored.
     """
 
     poses: Callable[[float], list[Pose]]
     camera: Callable[[float], Camera] = lambda _t: Camera()
     look: Callable[[float], Look] = lambda _t: Look()
     shot: Callable[[float], int] = lambda _t: 0
+    panes: Callable[[float], list[Pane]] = lambda _t: []
     click_s: tuple[float, ...] = ()
     variable_rate: bool = False
+    lookalikes: bool = False
 
 
 SceneFactory = Callable[[Context], Scene]

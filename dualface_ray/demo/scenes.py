@@ -5,33 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dualface_ray.demo.actor import Actor
+from dualface_ray.demo.call import remote_call
+from dualface_ray.demo.company import bystander, late_second, lookalikes, only_one, picture_on_wall, three_people
+from dualface_ray.demo.edits import cuts, dissolve, inserts, jump_cuts, shot_reverse_shot, zoom_cuts
 from dualface_ray.demo.motion import Wander, ease, path
+from dualface_ray.demo.pair import Pair
 from dualface_ray.demo.scene import Camera, Context, Look, Pose, Scene, SceneFactory
-
-
-class Pair:
-    """The two who talk: where they sit by default, and their motion.
-
-    Args:
-        context: of the scene.
-        standing: they stand farther away (scenes in which they walk).
-    """
-
-    def __init__(self, context: Context, standing: bool = False) -> None:
-        rng, aspect = context.rng, context.aspect
-        self.actors = tuple(Actor(person, rng, context.talk) for person in (0, 1))
-        self.x = (aspect * float(rng.uniform(0.25, 0.31)), aspect * float(rng.uniform(0.69, 0.75)))
-        low, high = (0.26, 0.32) if standing else (0.36, 0.44)
-        self.y = tuple(float(rng.uniform(low, high)) for _ in self.actors)
-        low, high = (0.15, 0.19) if standing else (0.22, 0.27)
-        self.size = tuple(float(rng.uniform(low, high)) for _ in self.actors)
-        self.out = (-0.45, aspect + 0.45)
-        """x of a place outside the picture, left and right."""
-
-    def pose(self, person: int, now: float, x: float | None = None, depth: float = 1.0, size: float = 1.0) -> Pose:
-        """One of the two; ``x`` instead of the usual place, ``size`` times the usual size."""
-        at = self.x[person] if x is None else x
-        return self.actors[person].pose(now, at, self.y[person], self.size[person] * size, depth)
 
 
 def conversation(context: Context) -> Scene:
@@ -85,30 +64,6 @@ def swap_sides(context: Context) -> Scene:
     return Scene(poses)
 
 
-def cuts(context: Context) -> Scene:
-    """Camera cuts: the angle from the other side, a closer one, one person out of the picture, and back."""
-    pair, t = Pair(context), context.duration_s
-    closer = context.aspect / 2
-    angles = (
-        Camera(0),
-        Camera(1, mirror=True, zoom=0.8),
-        Camera(0),
-        Camera(2, zoom=1.25),
-        Camera(3, mirror=True, zoom=1.1, dy=0.03),
-        Camera(4, zoom=1.6, dx=(closer - pair.x[0]) * 1.6),
-        Camera(0),
-    )
-    wobble = [float(context.rng.uniform(-0.25, 0.25)) for _ in angles]
-    starts = [0.0] + [(k + wobble[k]) * t / len(angles) for k in range(1, len(angles))]
-
-    def shot(now: float) -> int:
-        return max(k for k, start in enumerate(starts) if now >= start)
-
-    return Scene(
-        lambda now: [pair.pose(0, now), pair.pose(1, now)], camera=lambda now: angles[shot(now)], shot=shot
-    )  # fmt: skip
-
-
 def fast_motion(context: Context) -> Scene:
     """Both gesture with the whole body: lunges of a face width or two within a third of a second."""
     pair, t, rng = Pair(context), context.duration_s, context.rng
@@ -127,26 +82,6 @@ def fast_motion(context: Context) -> Scene:
         for person in (0, 1):
             pose = pair.pose(person, now, pair.x[person] + path(now, *lunges[person]))
             people.append(replace(pose, y=pose.y + 0.035 * drops[person](now)))
-        return people
-
-    return Scene(poses)
-
-
-def bystander(context: Context) -> Scene:
-    """Somebody larger walks through in front of both, and later back."""
-    pair, t, rng = Pair(context), context.duration_s, context.rng
-    third = Actor(2, rng, None)
-    size, pace = float(rng.uniform(0.36, 0.44)), float(rng.uniform(2.6, 3.6))
-    first = int(rng.integers(2))
-
-    def poses(now: float) -> list[Pose]:
-        people = [pair.pose(0, now), pair.pose(1, now)]
-        again = max(0.65 * t, 0.2 * t + pace + 0.2)
-        ways = ((0.2 * t, pair.out[first], pair.out[1 - first]), (again, pair.out[1 - first], pair.out[first]))
-        for start, begin, end in ways:
-            if start < now < start + pace:
-                x = begin + (end - begin) * (now - start) / pace
-                people.append(third.pose(now, x, 0.44, size, depth=0.5))
         return people
 
     return Scene(poses)
@@ -218,32 +153,6 @@ def vfr(context: Context) -> Scene:
     return Scene(poses, variable_rate=True)
 
 
-def three_people(context: Context) -> Scene:
-    """A third person listens, smaller and farther back; two talk."""
-    pair = Pair(context)
-    third = Actor(2, context.rng, None)
-    x = context.aspect * float(context.rng.choice([0.5, 0.93]))
-
-    def poses(now: float) -> list[Pose]:
-        return [pair.pose(0, now), pair.pose(1, now), third.pose(now, x, 0.34, 0.15, depth=2.0)]
-
-    return Scene(poses)
-
-
-def picture_on_wall(context: Context) -> Scene:
-    """A framed photograph hangs between the two; one leans in front of it for a while."""
-    pair, t = Pair(context), context.duration_s
-    who = 2 if context.people > 2 else 1
-    photo = Pose(who, context.aspect * 0.5, 0.22, float(context.rng.uniform(0.11, 0.15)), depth=9.0, flat=True)
-
-    def poses(now: float) -> list[Pose]:
-        middle = context.aspect * 0.47
-        x = path(now, (0.35 * t, pair.x[0]), (0.35 * t + 1.5, middle), (0.6 * t, middle), (0.6 * t + 1.5, pair.x[0]))
-        return [photo, pair.pose(0, now, x), pair.pose(1, now)]
-
-    return Scene(poses)
-
-
 def flash(context: Context) -> Scene:
     """Photographers' flashes: single white frames, which are no cuts."""
     pair, t, rng = Pair(context), context.duration_s, context.rng
@@ -310,5 +219,6 @@ SCENES: dict[str, SceneFactory] = {
     for factory in (
         conversation, crossing_lr, crossing_rl, swap_sides, cuts, fast_motion, bystander, absence, approach, low_light,
         profile, vfr, three_people, picture_on_wall, flash, whip_pan, handheld, huddle, sync,
+        shot_reverse_shot, remote_call, dissolve, inserts, jump_cuts, zoom_cuts, late_second, only_one, lookalikes,
     )
 }  # fmt: skip

@@ -1,25 +1,23 @@
-"""Stage: turns poses and a camera into pixels and truth for one frame."""
+"""Stage: pictures over one another and what the sensor makes of them, for one frame."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
-from dualface_ray.demo.faces import FACE_HEIGHT_PX
-from dualface_ray.demo.person import MOUTH_LEVELS, Person
-from dualface_ray.demo.room import OVERSCAN, paint_room
-from dualface_ray.demo.scene import PHOTO, Camera, Look, Pose
-from dualface_ray.demo.sprite import U8, Affine, Canvas, Sprite, halved, to_planes
+from dualface_ray.demo.person import Person
+from dualface_ray.demo.picture import Picture, ellipse_points
+from dualface_ray.demo.scene import Camera, Look, Pane, Pose
+from dualface_ray.demo.sprite import U8
 from dualface_ray.demo.truth import Box, TruthFace
-
-_SAMPLES = 10  # per axis: visibility is counted on the points of this grid that lie inside the face's ellipse
 
 
 class Stage:
-    """Draws frames of one scene; keeps backgrounds and sprites.
+    """Draws frames of one scene.
 
     Args:
         people: the cast.
@@ -29,109 +27,62 @@ class Stage:
     """
 
     def __init__(self, people: Sequence[Person], width_px: int, height_px: int, seed: int) -> None:
-        self._people = people
         self._size = width_px, height_px
         self._seed = seed
-        self._rooms: dict[int, tuple[U8, U8]] = {}
-        self._still: tuple[Camera, tuple[U8, U8]] | None = None
-        self._canvas = Canvas.empty(width_px, height_px)
+        self._base, self._over = (Picture(people, width_px, height_px, seed) for _ in range(2))
         self._noise: list[U8] = []
-        self._photo_frame: Sprite | None = None
-        grid = (np.arange(_SAMPLES) + 0.5) / _SAMPLES * 2 - 1
-        xs, ys = np.meshgrid(grid, grid)
-        self._ellipse = np.stack((xs, ys), axis=-1)[xs**2 + ys**2 <= 1.0]
+        self._ellipse = ellipse_points()
 
-    def draw(self, poses: Sequence[Pose], camera: Camera, look: Look, index: int) -> tuple[U8, list[TruthFace]]:
-        """One frame: NV12 pixels (valid until the next call) and the faces that touch the picture."""
-        canvas = self._canvas
-        luma, chroma = self._background(camera)
-        canvas.luma[:], canvas.chroma[:] = luma, chroma
-        layers: list[tuple[float, Pose, list[tuple[Sprite, Affine]]]] = []
-        for pose in sorted(poses, key=lambda p: -p.depth):
-            person = self._people[pose.person]
-            head = self._head(person, pose, camera)
-            sprite = person.heads[round(min(1.0, max(0.0, pose.mouth)) * (MOUTH_LEVELS - 1))]
-            parts = [(sprite, head)]
-            if pose.flat:
-                parts.insert(0, self._frame_around(pose, camera))
-            else:
-                body = self._body(person, pose, camera)
-                shift = body.copy()
-                shift[:, 2] += 0.22 * pose.size * camera.zoom * self._size[1] * np.array([0.9, 0.35])
-                person.shadow.draw(canvas, shift)
-                parts.insert(0, (person.body, body))
-            for part, affine in parts:
-                part.draw(canvas, affine)
-            layers.append((pose.depth, pose, parts))
-        faces = self._truth(layers, camera)
+    def draw(
+        self, poses: Sequence[Pose], camera: Camera, look: Look, index: int, panes: Sequence[Pane] = ()
+    ) -> tuple[U8, list[TruthFace]]:
+        """One frame: NV12 pixels (valid until the next call) and the faces that touch the picture.
+
+        While one shot fades into another the same person may be there twice.
+        """
+        faces = self._base.draw(poses, camera)
+        for pane in panes:
+            faces = self._lay_over(faces, pane)
         self._sense(look, index)
-        return canvas.data, faces
+        if look.black > 0:
+            faces = [replace(face, visible=face.visible * (1 - look.black)) for face in faces]
+        return self._base.canvas.data, sorted(faces, key=lambda f: (f.person, -f.visible))
 
-    # --- geometry -----------------------------------------------------------------------------------------------
-    def _place(self, pose: Pose, camera: Camera) -> tuple[float, float, float]:
-        """Face centre and height in pixels."""
+    def _lay_over(self, faces: Sequence[TruthFace], pane: Pane) -> list[TruthFace]:
+        """Another picture over what is there; returns the faces of both."""
         width, height = self._size
-        aspect = width / height
-        x = (pose.x - aspect / 2) * (-1 if camera.mirror else 1) * camera.zoom + aspect / 2 + camera.dx
-        y = (pose.y - 0.5) * camera.zoom + 0.5 + camera.dy
-        return x * height, y * height, pose.size * camera.zoom * height
+        x0, x1 = (round(share * width / 2) * 2 for share in pane.place[::2])
+        y0, y1 = (round(share * height / 2) * 2 for share in pane.place[1::2])
+        scale = max((x1 - x0) / width, (y1 - y0) / height)
+        inside = self._over.draw(pane.poses, pane.camera)
+        inner, canvas = self._over.canvas, self._base.canvas
+        full = (math.ceil(width * scale / 2) * 2, math.ceil(height * scale / 2) * 2)
+        left, top = (full[0] - (x1 - x0)) // 4 * 2, (full[1] - (y1 - y0)) // 4 * 2
+        for below, above, half in ((canvas.luma, inner.luma, 1), (canvas.chroma, inner.chroma, 2)):
+            if scale != 1:
+                size = (full[0] // half, full[1] // half)
+                above = np.asarray(cv2.resize(above, size, interpolation=cv2.INTER_AREA), np.uint8)  # noqa: PLW2901
+            part = below[y0 // half : y1 // half, x0 // half : x1 // half]
+            cut = above[top // half :, left // half :][: part.shape[0], : part.shape[1]]
+            part[:] = cv2.addWeighted(part, 1 - pane.opacity, cut, pane.opacity, 0.0)
+        place: Box = float(x0), float(y0), float(x1), float(y1)
+        covered = [replace(f, visible=f.visible * (1 - pane.opacity * self._share(f.box_px, place))) for f in faces]
+        for face in inside:
+            b = [v * scale for v in face.box_px]
+            box = b[0] - left + x0, b[1] - top + y0, b[2] - left + x0, b[3] - top + y0
+            if box[0] < x1 and box[2] > x0 and box[1] < y1 and box[3] > y0:
+                seen = min(face.visible, self._share(box, place)) * pane.opacity
+                covered.append(TruthFace(face.person, box, seen))
+        return covered
 
-    def _head(self, person: Person, pose: Pose, camera: Camera) -> Affine:
-        x, y, size = self._place(pose, camera)
-        scale = size / FACE_HEIGHT_PX
-        side = -1 if camera.mirror else 1
-        fx0, fy0, fx1, fy1 = person.face_px
-        cos, sin = math.cos(pose.tilt_rad * side) * scale, math.sin(pose.tilt_rad * side) * scale
-        turn = np.array([[cos, -sin], [sin, cos]]) @ np.array([[pose.squeeze, pose.shear * side], [0.0, 1.0]])
-        offset = np.array([x, y]) - turn @ [(fx0 + fx1) / 2, (fy0 + fy1) / 2]
-        return np.column_stack((turn, offset))
-
-    def _body(self, person: Person, pose: Pose, camera: Camera) -> Affine:
-        x, y, size = self._place(pose, camera)
-        scale = size / FACE_HEIGHT_PX
-        neck_x = x + pose.body[0] * size * (-1 if camera.mirror else 1)
-        neck_y = y + (0.52 + pose.body[1]) * size
-        turn = np.array([[scale * (0.75 + 0.25 * pose.squeeze), 0.0], [0.0, scale]])
-        return np.column_stack((turn, np.array([neck_x, neck_y]) - turn @ person.body_neck_px))
-
-    def _frame_around(self, pose: Pose, camera: Camera) -> tuple[Sprite, Affine]:
-        """The picture frame and mount of a photograph on the wall."""
-        if self._photo_frame is None:
-            picture = np.full((840, 640, 3), (46, 60, 74), np.uint8)
-            picture[40:-40, 40:-40] = (178, 170, 150)
-            cv2.GaussianBlur(picture, (0, 0), 2.0, dst=picture)
-            self._photo_frame = Sprite.make(picture, np.full((840, 640), 255, np.uint8))
-        x, y, size = self._place(pose, camera)
-        scale = size * 2.3 / 840
-        return self._photo_frame, np.array([[scale, 0, x - 320 * scale], [0, scale, y - 400 * scale]], np.float64)
-
-    # --- pixels -------------------------------------------------------------------------------------------------
-    def _background(self, camera: Camera) -> tuple[U8, U8]:
-        if self._still is not None and self._still[0] == camera:
-            return self._still[1]
-        width, height = self._size
-        if camera.room not in self._rooms:
-            self._rooms[camera.room] = to_planes(paint_room(width, height, self._seed * 97 + camera.room))
-        luma, chroma = self._rooms[camera.room]
-        zoom = 1 + (camera.zoom - 1) * 0.6  # the wall is farther away than the people
-        side = -1 if camera.mirror else 1
-        centre = np.array([luma.shape[1] / 2, luma.shape[0] / 2])
-        limit = (OVERSCAN * zoom - 1) / 2
-        dx, dy = (max(-limit * s, min(limit * s, d * height)) for s, d in ((width, camera.dx), (height, camera.dy)))
-        scale = np.array([[zoom * side, 0.0], [0.0, zoom]])
-        offset = np.array([width / 2 + dx, height / 2 + dy]) - scale @ centre
-        move = np.column_stack((scale, offset))
-        planes = (
-            np.asarray(cv2.warpAffine(luma, move, (width, height), borderMode=cv2.BORDER_REFLECT), np.uint8),
-            np.asarray(
-                cv2.warpAffine(chroma, halved(move), (width // 2, height // 2), borderMode=cv2.BORDER_REFLECT), np.uint8
-            ),
-        )
-        self._still = (camera, planes)
-        return planes
+    def _share(self, box: Box, place: Box) -> float:
+        """Share of a face's ellipse that lies within a rectangle."""
+        half = np.array([box[2] - box[0], box[3] - box[1]]) / 2
+        points = np.array(box[:2]) + half + self._ellipse * half
+        return float(((points >= place[:2]) & (points < place[2:])).all(axis=1).mean())
 
     def _sense(self, look: Look, index: int) -> None:
-        canvas = self._canvas
+        canvas = self._base.canvas
         width, height = self._size
         if look.smear * height >= 2:
             length = max(1, round(look.smear * height))
@@ -153,30 +104,6 @@ class Stage:
         if look.flash > 0:
             canvas.luma[:] = cv2.addWeighted(canvas.luma, 1 - look.flash, canvas.luma, 0.0, 235 * look.flash)
             canvas.chroma[:] = cv2.addWeighted(canvas.chroma, 1 - look.flash, canvas.chroma, 0.0, 128 * look.flash)
-
-    # --- truth --------------------------------------------------------------------------------------------------
-    def _truth(
-        self, layers: Sequence[tuple[float, Pose, list[tuple[Sprite, Affine]]]], camera: Camera
-    ) -> list[TruthFace]:
-        width, height = self._size
-        faces = []
-        for place, (_, pose, parts) in enumerate(layers):
-            head = parts[-1][1]
-            if self._people[pose.person].behind:
-                continue
-            fx0, fy0, fx1, fy1 = self._people[pose.person].face_px
-            centre = head[:, :2] @ [(fx0 + fx1) / 2, (fy0 + fy1) / 2] + head[:, 2]
-            half = np.array([math.hypot(head[0, 0], head[1, 0]) * (fx1 - fx0), float(head[1, 1]) * (fy1 - fy0)]) / 2
-            box: Box = (
-                float(centre[0] - half[0]), float(centre[1] - half[1]),
-                float(centre[0] + half[0]), float(centre[1] + half[1]),
-            )  # fmt: skip
-            if box[2] <= 0 or box[3] <= 0 or box[0] >= width or box[1] >= height:
-                continue
-            points = centre + self._ellipse * half
-            seen = ((points >= 0) & (points < (width, height))).all(axis=1).astype(np.float64)
-            for _, _, nearer in layers[place + 1 :]:
-                for sprite, affine in nearer:
-                    seen *= 1 - sprite.alpha_at(affine, points)
-            faces.append(TruthFace(pose.person + (PHOTO if pose.flat else 0), box, float(seen.mean())))
-        return sorted(faces, key=lambda f: f.person)
+        if look.black > 0:
+            canvas.luma[:] = cv2.addWeighted(canvas.luma, 1 - look.black, canvas.luma, 0.0, 16 * look.black)
+            canvas.chroma[:] = cv2.addWeighted(canvas.chroma, 1 - look.black, canvas.chroma, 0.0, 128 * look.black)
