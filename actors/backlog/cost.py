@@ -18,9 +18,9 @@ _ANY_MS, _SOURCE_MS, _CANVAS_MS = 5.0, 9.0, 17.0
 (its input has one size) 3; identity, framing, messages and Ray 2. With the source's pixels: decoding with copy and
 signature 4; composition 5 (alone it takes 5.3, 7.9, 32.7 at 720p, 1080p, 2160p). With the canvas's pixels: x264 17.
 
-So 720p, 1080p and 2160p take 26, 31 and 58 ms on a canvas of 1080p (whole lanes: 23, 28 and 54), and 11, 16 and 43 on
-one of 360p (10, 16 and 29). A card whose decoder is the limit goes by the source's pixels alone: beside 1080p, half of
-this at 720p and twice this at 2160p."""
+So 720p, 1080p and 2160p take 26, 31 and 58 ms on a canvas of 1080p, and 11, 16 and 43 on one of 360p. All services in
+one process took 23, 28 and 54, and 10, 16 and 29 (CPU time, 90 frames of the demo's conversation). A card whose decoder
+is the limit goes by the source's pixels alone: beside 1080p, half of this at 720p and twice this at 2160p."""
 
 
 def frame_cost(picture_px: int, settings: Settings) -> float:
