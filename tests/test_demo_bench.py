@@ -55,16 +55,17 @@ def judge(truth: SceneTruth, frames: list[DirectedFrame]):
 
 def test_a_perfect_answer_has_perfect_figures() -> None:
     found = judge(truth_of(), [directed(i) for i in range(FRAMES)])
-    assert (found.idf1, found.switches, found.wrong_frames, found.missed_share, found.inside_share) == (1, 0, 0, 0, 1)
-    assert found.jitter_p95 == 0
-    assert found.centre_error == pytest.approx(50 / 300, abs=0.09)
+    assert (found.idf1, found.switches, found.wrong_frames, found.missed_share) == (1, 0, 0, 0)
+    assert (found.in_order, found.doubtful_share) == (True, 0)
+    assert (found.tiles.inside_share, found.tiles.other_frames, found.tiles.jitter_p95) == (1, 0, 0)
+    assert found.tiles.centre_error == pytest.approx(50 / 300, abs=0.09)
     assert found.detect_hz == pytest.approx(16 / (39 / 25))
     assert found.director_us == pytest.approx(100)
 
 
 def test_letters_may_be_the_other_way_round_but_for_ever() -> None:
     turned = judge(truth_of(), [directed(i, RIGHT, LEFT) for i in range(FRAMES)])
-    assert (turned.idf1, turned.wrong_frames) == (1, 0)
+    assert (turned.idf1, turned.wrong_frames, turned.in_order) == (1, 0, False)
     frames = [directed(i) if i < 30 else directed(i, RIGHT, LEFT) for i in range(FRAMES)]
     swapped = judge(truth_of(), frames)
     assert swapped.switches == 2
@@ -130,9 +131,41 @@ def test_bystanders_count_only_against_those_who_should_ignore_them() -> None:
 
 def test_faces_outside_their_tile_and_shaking_crops_are_seen() -> None:
     outside = judge(truth_of(), [directed(i, shift=120.0 if i < 20 else 0.0) for i in range(FRAMES)])
-    assert outside.inside_share == pytest.approx(0.75)
+    assert outside.tiles.inside_share == pytest.approx(0.75)
     shaking = judge(truth_of(), [directed(i, shift=float(i % 2)) for i in range(FRAMES)])
-    assert shaking.jitter_p95 == pytest.approx(2.0)
+    assert shaking.tiles.jitter_p95 == pytest.approx(2.0)
+
+
+def test_who_is_first_is_a_wherever_they_sit() -> None:
+    later = TruthFace(0, LEFT, 1.0), TruthFace(1, RIGHT, 1.0)
+    rows = tuple(TruthFrame(i, i, 0, later[1:] if i < 10 else later) for i in range(FRAMES))
+    right_first = truth_of(frames=rows)
+    assert judge(right_first, [directed(i, RIGHT, LEFT if i >= 10 else None) for i in range(FRAMES)]).in_order
+    assert not judge(right_first, [directed(i, LEFT if i >= 10 else None, RIGHT) for i in range(FRAMES)]).in_order
+
+
+def test_a_cross_fade_that_shows_somebody_twice_counts_the_face_seen_better() -> None:
+    again: Box = (300.0, 100.0, 400.0, 220.0)
+    faces = (TruthFace(0, LEFT, 0.6), TruthFace(0, again, 0.4), TruthFace(1, RIGHT, 1.0))
+    truth = truth_of(frames=tuple(TruthFrame(i, i, 0, faces) for i in range(FRAMES)))
+    on_it = judge(truth, [directed(i) for i in range(FRAMES)])
+    assert (on_it.idf1, on_it.tiles.inside_share) == (1, 1)
+    beside = judge(truth, [directed(i, a=again) for i in range(FRAMES)])
+    assert beside.wrong_frames == 0
+    assert beside.idf1 == pytest.approx(2 * FRAMES / (2 * FRAMES + FRAMES))
+
+
+def test_somebody_else_alone_in_a_close_tile_is_noticed() -> None:
+    photo = (TruthFace(102, LEFT, 1.0),)
+    truth = truth_of(frames=(*truth_of().frames[:30], *(TruthFrame(i, i, 0, photo) for i in range(30, FRAMES))))
+    frames = [directed(i) if i < 30 else directed(i, None, None) for i in range(FRAMES)]
+    assert judge(truth, frames).tiles.other_frames == 10
+    wide = (0.0, 0.0, 640.0, 720.0)
+    for k in range(30, FRAMES):
+        canvas = frames[k].plan.canvases[0]
+        tiles = tuple(replace(tile, source_px=wide) for tile in canvas.tiles)
+        frames[k] = replace(frames[k], plan=replace(frames[k].plan, canvases=(replace(canvas, tiles=tiles),)))
+    assert judge(truth, frames).tiles.other_frames == 0
 
 
 def test_nothing_claimed_is_no_crash() -> None:

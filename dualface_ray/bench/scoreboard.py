@@ -8,6 +8,7 @@ import statistics
 from dataclasses import dataclass
 
 from dualface_ray.bench.scoring import Identities, SceneScore
+from dualface_ray.bench.showing import Showing
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,8 @@ class IdentityBench:
     def header(self) -> list[str]:
         """Names of the columns of ``rows``."""
         names = sorted({name for r in self.results for name in r.others})
-        ours = ["scene", "seed", "IDF1", "switches", "wrong", "missed %", "inside %", "centre", "jitter", "det/s"]
-        return [*ours, "embeds", "us/frame", *(f"{name} IDF1/sw" for name in names)]
+        ours = ["scene", "seed", "IDF1", "switches", "wrong", "missed %", "A first", "doubt %", "inside %", "other"]
+        return [*ours, "centre", "jitter", "det/s", "embeds", "us/frame", *(f"{name} IDF1/sw" for name in names)]
 
     def rows(self) -> list[list[str]]:
         """One row per scene and seed, then all of them: means, sums of counts, the largest jitter."""
@@ -55,9 +56,14 @@ class IdentityBench:
             sum(r.ours.switches for r in self.results),
             sum(r.ours.wrong_frames for r in self.results),
             statistics.mean(r.ours.missed_share for r in self.results),
-            statistics.mean(r.ours.inside_share for r in self.results),
-            statistics.mean(r.ours.centre_error for r in self.results),
-            max(r.ours.jitter_p95 for r in self.results),
+            all(r.ours.in_order for r in self.results),
+            statistics.mean(r.ours.doubtful_share for r in self.results),
+            Showing(
+                statistics.mean(r.ours.tiles.inside_share for r in self.results),
+                sum(r.ours.tiles.other_frames for r in self.results),
+                statistics.mean(r.ours.tiles.centre_error for r in self.results),
+                max(r.ours.tiles.jitter_p95 for r in self.results),
+            ),
             statistics.mean(r.ours.detect_hz for r in self.results),
             sum(r.ours.embeds for r in self.results),
             statistics.mean(r.ours.director_us for r in self.results),
@@ -90,7 +96,8 @@ class IdentityBench:
 def _cells(s: SceneScore) -> list[str]:
     return [
         f"{s.idf1:.4f}", str(s.switches), str(s.wrong_frames), f"{100 * s.missed_share:.2f}",
-        f"{100 * s.inside_share:.2f}", f"{s.centre_error:.3f}", f"{s.jitter_p95:.3f}", f"{s.detect_hz:.1f}",
+        "yes" if s.in_order else "no", f"{100 * s.doubtful_share:.1f}", f"{100 * s.tiles.inside_share:.2f}",
+        str(s.tiles.other_frames), f"{s.tiles.centre_error:.3f}", f"{s.tiles.jitter_p95:.3f}", f"{s.detect_hz:.1f}",
         str(s.embeds), f"{s.director_us:.0f}",
     ]  # fmt: skip
 

@@ -1,9 +1,10 @@
 """Scoring: tracks and crops of one scene against its truth.
 
 Rules. Only the two who talk count. A face counts as visible when at least half of it can be seen; hidden ones are
-neither expected nor forbidden. A box is right when its IoU with the truth is at least 0.5. Boxes of state *predicted*
-that fall on no visible face are no claims (the tracks say themselves that nobody was seen there). IDF1 (Ristani et al.,
-ECCV Workshops 2016) and switches come from py-motmetrics.
+neither expected nor forbidden; where a cross-fade shows one person twice, the face seen better counts. A box is right
+when its IoU with the truth is at least 0.5. Boxes of state *predicted* that fall on no visible face are no claims (the
+tracks say themselves that nobody was seen there). IDF1 (Ristani et al., ECCV Workshops 2016) and switches come from
+py-motmetrics.
 """
 
 from __future__ import annotations
@@ -14,20 +15,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from dualface_ray.bench.showing import VISIBLE, Showing, best_seen, iou, showing
 from dualface_ray.demo import SceneTruth, TruthFace, TruthFrame
 from dualface_ray.errors import DeviceError
 from dualface_ray.framing import DirectedFrame
 from dualface_ray.identity import Box, PersonState
 
 RIGHT_IOU = 0.5
-VISIBLE = 0.5
 CLEAR = 0.9
 OVERLAP = 0.1
-_REFERENCE_WIDTH_PX = 1280
-
-F64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +54,17 @@ class SceneScore:
     """Frames in which a letter sits on another visible person, while their faces do not overlap."""
     missed_share: float
     """Clearly visible faces (at least 0.9) without the right box, over all such faces."""
-    inside_share: float
-    """Visible faces of which at least 90 % lie inside their own tile's crop, over all visible faces."""
-    centre_error: float
-    """Median distance of the face's centre from the crop's centre line, over the crop's width."""
-    jitter_p95: float
-    """95th percentile of the crop centre's acceleration in px per frame squared, in a picture 1280 px wide; cuts left
-    out."""
+    in_order: bool
+    """A is who is seen first, the left one of two."""
+    doubtful_share: float
+    """Frames in which the letters are said to be in doubt, over all frames."""
+    tiles: Showing
+    """What the tiles show."""
     detect_hz: float
     """Frames examined per second of video."""
     embeds: int
     director_us: float
     """Time of identity and framing per frame."""
-
-
-def iou(a: Box, b: Box) -> float:
-    """Intersection over union."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    both = width * height
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
 def claims_of(frames: Sequence[DirectedFrame]) -> list[list[Claim]]:
@@ -104,7 +91,7 @@ def identities(truth: SceneTruth, claims: Sequence[Sequence[Claim]], *, others_a
     accumulator = motmetrics.MOTAccumulator(auto_id=True)
     numbers: dict[int | str, int] = {}  # motmetrics wants numbers
     for frame, given in zip(truth.frames, claims, strict=True):
-        mine = [f for f in frame.faces if f.person in truth.principals and f.visible >= VISIBLE]
+        mine = best_seen(frame, truth)
         kept = [c for c in given if _counts(c, frame, mine, truth, others_allowed)]
         cost = np.array([[_cost(f, c) for c in kept] for f in mine], np.float64).reshape(len(mine), len(kept))
         accumulator.update([f.person for f in mine], [numbers.setdefault(c.track, len(numbers)) for c in kept], cost)
@@ -120,7 +107,7 @@ def _counts(claim: Claim, frame: TruthFrame, mine: Sequence[TruthFace], truth: S
         return False
     ignored = [
         f for f in frame.faces if (others and f.person not in truth.principals)
-        or (f.person in truth.principals and f.visible < VISIBLE)
+        or (f.person in truth.principals and f not in mine)
     ]  # fmt: skip
     return not any(iou(claim.box_px, f.box_px) >= RIGHT_IOU * 0.6 for f in ignored)
 
@@ -152,33 +139,22 @@ def score(
     labels = identities(truth, claims)
     letter = _letters(truth, claims)
     wrong, clear, missed = 0, 0, 0
-    inside: list[bool] = []
-    errors: list[float] = []
-    for frame, given, directed in zip(truth.frames, claims, frames, strict=True):
+    for frame, given in zip(truth.frames, claims, strict=True):
         boxes = {str(c.track): c.box_px for c in given}
-        crops = {t.person: t.source_px for canvas in directed.plan.canvases for t in canvas.tiles}
         wrong += any(_is_wrong(frame, person, boxes.get(name)) for person, name in letter.items())
-        for face in frame.faces:
-            if face.person not in letter or face.visible < VISIBLE:
-                continue
-            name = letter[face.person]
+        for face in best_seen(frame, truth):
             if face.visible >= CLEAR:
                 clear += 1
-                missed += name not in boxes or iou(boxes[name], face.box_px) < RIGHT_IOU
-            crop = crops.get(name)
-            shown = _clipped(face.box_px, truth)
-            inside.append(crop is not None and _share_inside(shown, crop) >= 0.9)
-            if crop is not None:
-                errors.append(abs((shown[0] + shown[2]) - (crop[0] + crop[2])) / 2 / (crop[2] - crop[0]))
+                missed += letter[face.person] not in boxes or iou(boxes[letter[face.person]], face.box_px) < RIGHT_IOU
     duration_s = float((truth.frames[-1].pts - truth.frames[0].pts) * truth.time_base) or 1.0
     return SceneScore(
         labels.idf1,
         labels.switches,
         wrong,
         missed / max(1, clear),
-        float(np.mean(inside)) if inside else 1.0,
-        float(np.median(errors)) if errors else 0.0,
-        _jitter(frames, truth.width_px),
+        _in_order(truth, letter),
+        float(np.mean([not f.tracked.certain for f in frames])),
+        showing(truth, frames, letter),
         detected / duration_s,
         embedded,
         director_s / max(1, len(frames)) * 1e6,
@@ -199,11 +175,19 @@ def _letters(truth: SceneTruth, claims: Sequence[Sequence[Claim]]) -> Mapping[in
     return {first: "A", second: "B"} if straight else {first: "B", second: "A"}
 
 
+def _in_order(truth: SceneTruth, letter: Mapping[int, str]) -> bool:
+    """Whether A is who is seen first, the left one of two; nobody seen at all is in order, too."""
+    for frame in truth.frames:
+        seen = best_seen(frame, truth)
+        if seen:
+            return letter[min(seen, key=lambda f: f.box_px[0] + f.box_px[2]).person] == "A"
+    return True
+
+
 def _is_wrong(frame: TruthFrame, person: int, box: Box | None) -> bool:
     if box is None:
         return False
-    own = next((f for f in frame.faces if f.person == person), None)
-    if own is not None and iou(box, own.box_px) >= RIGHT_IOU:
+    if any(f.person == person and iou(box, f.box_px) >= RIGHT_IOU for f in frame.faces):
         return False
     return any(
         f.person != person
@@ -212,31 +196,3 @@ def _is_wrong(frame: TruthFrame, person: int, box: Box | None) -> bool:
         and not any(iou(f.box_px, other.box_px) > OVERLAP for other in frame.faces if other is not f)
         for f in frame.faces
     )
-
-
-def _clipped(box: Box, truth: SceneTruth) -> Box:
-    return max(0.0, box[0]), max(0.0, box[1]), min(float(truth.width_px), box[2]), min(float(truth.height_px), box[3])
-
-
-def _share_inside(box: Box, crop: Box) -> float:
-    width, height = min(box[2], crop[2]) - max(box[0], crop[0]), min(box[3], crop[3]) - max(box[1], crop[1])
-    area = (box[2] - box[0]) * (box[3] - box[1])
-    return max(0.0, width) * max(0.0, height) / area if area > 0 else 1.0
-
-
-def _jitter(frames: Sequence[DirectedFrame], width_px: int) -> float:
-    values: list[F64] = []
-    shots = np.array([f.tracked.shot for f in frames])
-    for name in ("A", "B"):
-        crops = [
-            next((t.source_px for canvas in f.plan.canvases for t in canvas.tiles if t.person == name), None)
-            for f in frames
-        ]
-        if len(crops) < 3 or any(crop is None for crop in crops):
-            continue
-        box = np.array(crops, np.float64)
-        centre = np.stack(((box[:, 0] + box[:, 2]) / 2, (box[:, 1] + box[:, 3]) / 2), axis=1)
-        bend = np.linalg.norm(np.diff(centre, 2, axis=0), axis=1)
-        values.append(bend[(shots[2:] == shots[1:-1]) & (shots[1:-1] == shots[:-2])])
-    joined = np.concatenate(values) if values else np.zeros(0)
-    return float(np.percentile(joined, 95)) * _REFERENCE_WIDTH_PX / width_px if joined.size else 0.0
