@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from dataclasses import asdict
 from itertools import count
 
 import pytest
@@ -14,10 +16,10 @@ from dualface_ray.cli.follow import follow
 from dualface_ray.cli.json_lines import JsonDisplay
 from dualface_ray.cli.live import LiveDisplay, picture
 from dualface_ray.cli.plain import PlainDisplay, QuietDisplay
-from dualface_ray.cli.summary import closing_line
+from dualface_ray.cli.summary import closing_line, print_summary
 from dualface_ray.cli.text import duration, shown, size
 from dualface_ray.cli.totals import totals
-from dualface_ray.report import JobSnapshot, VideoState
+from dualface_ray.report import JobSnapshot, VideoProgress, VideoState
 from tests.cli_jobs import PlayedJob, story, video
 
 HOSTILE = "in/\x1b[31mred\n\u202egnp.\udcff[bold]x[red].mp4"
@@ -126,6 +128,95 @@ def test_the_table_never_cuts_a_long_path():
     assert long + ".out" in out.getvalue()
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def finished(*names: str) -> JobSnapshot:
+    outputs = [f"/srv/video/results-of-the-year/{name}.dualface.mp4" for name in names]
+    videos = [video(i, VideoState.DONE, outputs=(path,), frames_done=9) for i, path in enumerate(outputs)]
+    return JobSnapshot(tuple(videos), final=True)
+
+
+def test_a_narrow_terminal_gets_the_results_folder_once_and_names_that_are_whole(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "70")
+    print_summary(out := Terminal(), finished("a/one", "a/two", "b"))
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).splitlines()
+    assert max(len(line) for line in lines) <= 70
+    assert "results in /srv/video/results-of-the-year/" in lines
+    assert sum("a/one.dualface.mp4" in line for line in lines) == 1
+    monkeypatch.setenv("COLUMNS", "200")
+    print_summary(wide := Terminal(), finished("a/one"))
+    assert "/srv/video/results-of-the-year/a/one.dualface.mp4" in wide.getvalue()
+    assert "results in" not in wide.getvalue()
+
+
+def test_results_without_a_common_folder_are_folded(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    for paths in (("/srv/a.mp4", "/opt/b.mp4"), ("s3://one/a.mp4", "s3://two/b.mp4"), ()):
+        videos = [video(i, VideoState.DONE, outputs=(path,)) for i, path in enumerate(paths)]
+        print_summary(out := Terminal(), JobSnapshot((*videos, video(9, VideoState.CANCELLED, source="x" * 50))))
+        assert "results in" not in out.getvalue()
+
+
+def test_what_goes_into_a_file_is_whole_and_ends_where_it_ends(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    out, err = io.StringIO(), Terminal()
+    with LiveDisplay(out, err) as display:
+        display.finish(finished("a/one", "a/two-longer"))
+    lines = out.getvalue().splitlines()
+    assert any(line.endswith("/srv/video/results-of-the-year/a/one.dualface.mp4") for line in lines)
+    assert not any(line.endswith(" ") for line in lines)
+
+
+@pytest.mark.parametrize(("term", "kind"), [("dumb", PlainDisplay), ("unknown", PlainDisplay), ("xterm", LiveDisplay)])
+def test_a_terminal_that_cannot_be_redrawn_gets_lines(monkeypatch, term, kind):
+    monkeypatch.setenv("TERM", term)
+    with open_display(as_json=False, quiet=False, out=Terminal(), err=Terminal()) as display:
+        assert isinstance(display, kind)
+
+
+def test_a_ray_that_takes_long_to_start_is_named_and_nothing_else():
+    err = io.StringIO()
+    display = PlainDisplay(io.StringIO(), err, overdue_s=0.0)
+    display.say_starting()
+    assert display._overdue is None, "a request that is not looked at yet may be refused, in one line"
+    display.say_looking("")
+    display._overdue.join()
+    assert err.getvalue() == "dualface: starting Ray\n"
+    for quick in (lambda display: display.update(story(1)[0]), PlainDisplay.close):
+        display = PlainDisplay(io.StringIO(), err, overdue_s=3600.0)
+        display.say_looking("")
+        timer = display._overdue
+        quick(display)
+        timer.join()  # it has ended without a word
+    assert err.getvalue() == "dualface: starting Ray\n"
+
+
+def test_what_is_not_known_is_not_shown():
+    waiting = JobSnapshot((video(0, VideoState.WAITING), video(1, frames_total=45)))
+    for text in (drawn(waiting), plain_progress(waiting)):
+        assert "fps" not in text
+        assert "left" not in text
+    assert "talk1.mp4: 0/45 frames\n" in plain_progress(waiting)
+    assert "total: 1 waiting, 1 running\n" in plain_progress(waiting)
+
+
+def plain_progress(snapshot: JobSnapshot) -> str:
+    err = io.StringIO()
+    PlainDisplay(io.StringIO(), err, clock=every_tick()).update(snapshot)
+    return err.getvalue()
+
+
+def test_what_was_done_before_says_so():
+    before = JobSnapshot((video(0, VideoState.SKIPPED),), final=True)
+    assert "talk0.mp4: skipped, it was done before\n" in plain_progress(before)
+    with LiveDisplay(io.StringIO(), err := io.StringIO()) as display:
+        display.update(before)
+    assert "skipped in/talk0.mp4: done before" in err.getvalue()
+
+
 def test_quiet_shows_failures_only():
     out, err = io.StringIO(), io.StringIO()
     with open_display(as_json=False, quiet=True, out=out, err=err) as display:
@@ -138,7 +229,7 @@ def test_quiet_shows_failures_only():
 
 def drawn(snapshot: JobSnapshot, width: int = 120) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(picture(snapshot))
+    console.print(picture(snapshot, width))
     return console.file.getvalue()
 
 
@@ -162,6 +253,23 @@ def test_the_live_picture_fits_a_terminal_whatever_runs():
     assert "and 988 more" in "".join(lines)
     narrow = drawn(JobSnapshot((video(source="x" * 300 + ".mp4"),)), width=60)
     assert max(len(line) for line in narrow.splitlines()) <= 60
+
+
+def test_on_80_columns_the_name_gives_way_and_the_numbers_stay():
+    long = video(0, VideoState.FINISHING, frames_done=100_000, frames_total=150_000, fps=123.4, eta_s=5025)
+    one = VideoProgress(**{**asdict(long), "source": "in/a-name-that-is-longer-than-there-is-room-for.mp4"})
+    line = drawn(JobSnapshot((one,), elapsed_s=60.0), width=80).splitlines()[0]
+    assert line.startswith("a-name")
+    assert line.rstrip().endswith("100000/150000 frames 123.4 fps 1:23:45 left finishing")
+    assert len(line) <= 80
+
+
+def test_more_lanes_than_there_is_room_for_are_counted():
+    lanes = tuple(f"lane-{i}: cpu" for i in range(9))
+    text = drawn(JobSnapshot((video(),), lanes=lanes))
+    assert "lane-3: cpu" in text
+    assert "lane-4" not in text
+    assert "and 5 more lanes" in text
 
 
 def test_names_cannot_steer_the_terminal():

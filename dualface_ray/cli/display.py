@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, TextIO
 
 from dualface_ray.cli.follow import Display
+
+_DUMB = ("dumb", "unknown")
+"""Terminals without a cursor that moves: an editor's shell. Rich draws nothing there until the end."""
 
 
 class RunDisplay(Display, Protocol):
@@ -27,7 +31,7 @@ def open_display(*, as_json: bool, quiet: bool, out: TextIO, err: TextIO) -> Ite
         as_json: JSON lines on ``out``, whatever else is asked for.
         quiet: only errors, on ``err``.
         out: where results go.
-        err: where progress and errors go; live when it is a terminal.
+        err: where progress and errors go; live when it is a terminal that can be redrawn.
     """
     if as_json:
         from dualface_ray.cli.json_lines import JsonDisplay
@@ -37,7 +41,7 @@ def open_display(*, as_json: bool, quiet: bool, out: TextIO, err: TextIO) -> Ite
         from dualface_ray.cli.plain import QuietDisplay
 
         yield QuietDisplay(err)
-    elif err.isatty():
+    elif err.isatty() and os.environ.get("TERM") not in _DUMB:
         from dualface_ray.cli.live import LiveDisplay
 
         with LiveDisplay(out, err) as display:
@@ -45,4 +49,8 @@ def open_display(*, as_json: bool, quiet: bool, out: TextIO, err: TextIO) -> Ite
     else:
         from dualface_ray.cli.plain import PlainDisplay
 
-        yield PlainDisplay(out, err)
+        plain = PlainDisplay(out, err)
+        try:
+            yield plain
+        finally:
+            plain.close()

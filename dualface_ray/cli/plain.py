@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TextIO
-
-from rich.console import Console
 
 from dualface_ray.cli.summary import print_summary
 from dualface_ray.cli.text import duration, shown
@@ -19,8 +18,8 @@ _SETTLED_S = 600.0
 """After this long a minute between lines is enough: the log of a job of a day stays one that can be read."""
 _MAX_ROWS = 8
 """More running videos than this are counted: a large cluster has hundreds."""
-_WIDTH = 10_000
-"""Wide enough that rich never folds or cuts a line of a log."""
+_OVERDUE_S = 5.0
+"""Ray usually starts within this; a busy machine takes ten times as long, which is not to look like a hang."""
 
 
 class QuietDisplay:
@@ -52,10 +51,18 @@ class QuietDisplay:
 class PlainDisplay:
     """A line for every change of state, and ten seconds (later a minute) how far it is; the table at the end."""
 
-    def __init__(self, out: TextIO, err: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        out: TextIO,
+        err: TextIO,
+        clock: Callable[[], float] = time.monotonic,
+        overdue_s: float = _OVERDUE_S,
+    ) -> None:
         self._out = out
         self._err = err
         self._clock = clock
+        self._overdue_s = overdue_s
+        self._overdue: threading.Timer | None = None
         self._states: dict[int, VideoState] = {}
         self._lanes: tuple[str, ...] = ()
         self._notes = 0
@@ -67,10 +74,27 @@ class PlainDisplay:
         """Say nothing: the lanes introduce themselves, and a refused request shall be one line."""
 
     def say_looking(self, line: str) -> None:
-        """The first one, and then as seldom as how far it is."""
+        """The first one, and then as seldom as how far it is.
+
+        The empty one says that the request reads well: if nothing happens for seconds now, it is Ray that starts.
+        """
         if line and self._clock() >= self._look_s:
             self._look_s = self._next_after()
             self.say(line)
+        elif not line:
+            self._stop_waiting()
+            self._overdue = threading.Timer(self._overdue_s, self.say, ("starting Ray",))
+            self._overdue.daemon = True
+            self._overdue.start()
+
+    def close(self) -> None:
+        """Say nothing any more that was not asked for; harmless when called twice."""
+        self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
+        if self._overdue is not None:
+            self._overdue.cancel()
+            self._overdue = None
 
     def say(self, line: str) -> None:
         """One line for the user."""
@@ -79,6 +103,7 @@ class PlainDisplay:
 
     def update(self, snapshot: JobSnapshot) -> None:
         """Say what changed, and every ten seconds how far it is."""
+        self._stop_waiting()
         if snapshot.lanes and snapshot.lanes != self._lanes:
             for lane in snapshot.lanes:
                 if lane not in self._lanes:
@@ -100,7 +125,7 @@ class PlainDisplay:
                 self.say(f"and {len(running) - _MAX_ROWS} more running")
             if len(snapshot.videos) > 1:
                 sums = totals(snapshot)
-                self.say(f"total: {sums.sentence()}, {sums.fps:.1f} fps, {duration(sums.eta_s)} left")
+                self.say(f"total: {sums.sentence()}{_pace(sums.fps, sums.eta_s)}")
 
     def _next_after(self) -> float:
         settled = self._clock() - self._began_s >= _SETTLED_S
@@ -109,7 +134,7 @@ class PlainDisplay:
     def finish(self, snapshot: JobSnapshot) -> None:
         """The last changes, then the table."""
         self.update(snapshot)
-        print_summary(Console(file=self._out, width=_WIDTH, color_system=None, highlight=False), snapshot)
+        print_summary(self._out, snapshot)
         self._out.flush()
 
 
@@ -117,9 +142,17 @@ def _change(video: VideoProgress) -> str:
     line = f"{video.source}: {video.state.value}"
     if video.state is VideoState.FAILED:
         return f"failed: {video.error or video.source}"
+    if video.state is VideoState.SKIPPED:
+        return f"{line}, it was done before"
     return f"{line}, {video.frames_done} frames" if video.state is VideoState.DONE else line
 
 
 def _progress(video: VideoProgress) -> str:
     of = f"{video.frames_done}/{video.frames_total}" if video.frames_total else str(video.frames_done)
-    return f"{video.source}: {of} frames, {video.fps:.1f} fps, {duration(video.eta_s)} left"
+    return f"{video.source}: {of} frames{_pace(video.fps, video.eta_s)}"
+
+
+def _pace(fps: float, eta_s: float | None) -> str:
+    """Rate and time left, as far as they are known."""
+    rate = f", {fps:.1f} fps" if fps > 0 else ""
+    return rate if eta_s is None else f"{rate}, {duration(eta_s)} left"

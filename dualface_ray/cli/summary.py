@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import TextIO
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,9 +24,41 @@ STYLES = {
     VideoState.CANCELLED: "yellow",
 }
 
+_WIDTH = 10_000
+"""Wide enough that rich never folds or cuts a line of a log."""
 
-def print_summary(console: Console, snapshot: JobSnapshot) -> None:
-    """One row per video, then the sums; a long path is folded on a terminal and stays whole elsewhere."""
+
+def print_summary(out: TextIO, snapshot: JobSnapshot) -> None:
+    """One row per video, then the sums.
+
+    On a terminal that is too narrow for whole paths the results' common folder gets a line of its own, and what is
+    still too long is folded; elsewhere everything stays whole.
+    """
+    if not out.isatty():
+        plain = Console(file=out, width=_WIDTH, color_system=None, highlight=False)
+        with plain.capture() as captured:
+            plain.print(_table(snapshot))
+        out.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+        _print_end(plain, snapshot)
+        return
+    console = Console(file=out, highlight=False)
+    table, folder = _table(snapshot), ""
+    if console.measure(table, options=console.options.update(width=_WIDTH)).maximum > console.width:
+        folder = _common_folder([path for video in snapshot.videos if _there(video) for path in video.outputs])
+        table = _table(snapshot, folder)
+    console.print(table)
+    if folder:
+        console.print(Text(f"results in {shown(folder)}"))
+    _print_end(console, snapshot)
+
+
+def _print_end(console: Console, snapshot: JobSnapshot) -> None:
+    for note in snapshot.notes:
+        console.print(Text(f"note: {shown(note)}"))
+    console.print(Text(closing_line(snapshot)))
+
+
+def _table(snapshot: JobSnapshot, folder: str = "") -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("video", overflow="fold")
     table.add_column("state", no_wrap=True)
@@ -33,18 +69,26 @@ def print_summary(console: Console, snapshot: JobSnapshot) -> None:
             Text(shown(video.source)),
             Text(video.state.value, style=STYLES[video.state]),
             str(video.frames_done) if video.frames_done else "–",
-            Text(result(video)),
+            Text(result(video, folder)),
         )
-    console.print(table)
-    for note in snapshot.notes:
-        console.print(Text(f"note: {shown(note)}"))
-    console.print(Text(closing_line(snapshot)))
+    return table
 
 
-def result(video: VideoProgress) -> str:
-    """Where the result is, or why there is none."""
-    if video.state in (VideoState.DONE, VideoState.SKIPPED):
-        return ", ".join(shown(path) for path in video.outputs)
+def _common_folder(paths: Sequence[str]) -> str:
+    """What all these paths or addresses begin with, up to and with a slash; empty = nothing worth a line."""
+    levels = zip(*(path.split("/")[:-1] for path in paths), strict=False)
+    shared = "".join(f"{names[0]}/" for names in takewhile(lambda names: len(set(names)) == 1, levels))
+    return "" if shared.endswith("//") or shared == "/" else shared
+
+
+def _there(video: VideoProgress) -> bool:
+    return video.state in (VideoState.DONE, VideoState.SKIPPED)
+
+
+def result(video: VideoProgress, folder: str = "") -> str:
+    """Where the result is, below ``folder``, or why there is none."""
+    if _there(video):
+        return ", ".join(shown(path.removeprefix(folder)) for path in video.outputs)
     return shown(video.error) if video.state is VideoState.FAILED else "–"
 
 
