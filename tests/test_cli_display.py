@@ -348,8 +348,10 @@ def test_waiting_for_servers_shows_beside_the_spinner_sparsely_in_a_log_and_not_
     live = LiveDisplay(out, err)
     live.say_looking("looking at [red]1 of 2\x1b[2J")
     assert "looking at [red]1 of 2\N{REPLACEMENT CHARACTER}[2J" in rendered(live)
+    live.say_starting()
+    assert rendered(live).strip().endswith("starting")
     live.say_looking("")
-    assert "starting" in rendered(live)
+    assert rendered(live).strip().endswith("starting Ray")
 
 
 def rendered(live: LiveDisplay) -> str:

@@ -46,13 +46,16 @@ class LiveDisplay:
         self._live.stop()
 
     def say_starting(self) -> None:
-        """A spinner, for starting Ray takes seconds."""
-        self.say_looking("")
+        """A spinner, for reading the request and starting Ray take seconds."""
+        self._spin("starting")
 
     def say_looking(self, line: str) -> None:
-        """Beside the spinner."""
+        """Beside the spinner; an empty one says that the request reads well, and what follows is Ray."""
+        self._spin(shown(line) or "starting Ray")
+
+    def _spin(self, text: str) -> None:
         dots = self._err.encoding.startswith("utf")  # which Braille needs
-        self._live.update(Spinner("dots" if dots else "line", text=Text(shown(line) or "starting")))
+        self._live.update(Spinner("dots" if dots else "line", text=Text(text)))
 
     def say(self, line: str) -> None:
         """One line above the table."""
