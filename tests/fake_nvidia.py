@@ -1,7 +1,7 @@
 """Pretend NVIDIA modules for probing processes: a folder for PYTHONPATH, steered by environment variables.
 
-FAKE_CARD (h200, a100, rtx4090, l4, other), FAKE_MIG (instances that it is cut into, with their NVDEC engines, such as
-1g.5gb:0,3g.20gb:2; none = MIG is on without any), FAKE_MODE (NVML's number of the compute mode), FAKE_DRIVER, FAKE_CAP
+FAKE_CARD (h200, a100, rtx4090, l4, t4, other), FAKE_MIG (instances that it is cut into, with their NVDEC engines, such
+as 1g.5gb:0,3g.20gb:2; none = MIG is on without any), FAKE_MODE (NVML's number of the compute mode), FAKE_DRIVER, FAKE_CAP
 (sessions), FAKE_CRASH (decoder, encoder, session, nvml, cupy), FAKE_HANG (the same), FAKE_BUSY (1 = another program and
 three open sessions). Calls are logged to FAKE_LOG.
 """
@@ -24,6 +24,7 @@ CARDS = {
     "a100": ("NVIDIA A100-SXM4-40GB", 40960, ["H264", "HEVC", "VP9"], 5, [], 0),
     "rtx4090": ("NVIDIA GeForce RTX 4090", 24564, ["H264", "HEVC", "VP9", "AV1"], 1, ["h264", "hevc", "av1"], 2),
     "l4": ("NVIDIA L4", 23034, ["H264", "HEVC", "VP9", "AV1"], 4, ["h264", "hevc", "av1"], 2),
+    "t4": ("Tesla T4", 15360, ["H264", "HEVC", "VP9"], 2, ["h264", "hevc"], 1),
     "other": ("NVIDIA GeForce RTX 4060", 8188, ["H264", "HEVC", "VP9", "AV1"], 1, ["h264", "hevc", "av1"], 1),
 }
 NAME, MIB, DECODES, DECODERS, ENCODES, ENCODERS = CARDS[os.environ.get("FAKE_CARD", "h200")]
@@ -211,7 +212,9 @@ def GetEncoderCaps(gpuid, codec):
     trouble("encoder")
     if not ENCODES:
         raise RuntimeError("nvEncOpenEncodeSessionEx(...) returned error 2\\n\\n=== TROUBLESHOOTING ===\\nadvice")
-    return {"num_encoder_engines": ENCODERS, "width_max": 4096, "height_max": 4096} if codec in ENCODES else {}
+    if codec not in ENCODES:
+        raise RuntimeError("GetCapabilityValue : m_nvenc.nvEncGetEncodeCaps(hEncoder, guid, &p, &v) returned error 8")
+    return {"num_encoder_engines": ENCODERS, "width_max": 4096, "height_max": 4096}
 
 
 def CreateEncoder(width, height, fmt, cpu, **options):

@@ -463,6 +463,20 @@ def test_encoder_capabilities_become_facts():
     assert isinstance(busy.codecs(), Unknown)
 
 
+@pytest.mark.parametrize("number", [8, 12])
+def test_an_encoder_that_does_not_know_a_codec_lacks_it(number):
+    """As of cards before Ada, asked about AV1."""
+    error = f"GetCapabilityValue : nvEncGetEncodeCaps(hEncoder, guid, &p, &v) returned error {number} at x.cpp:8"
+
+    class Turing(Codec):
+        def GetEncoderCaps(self, gpuid, codec):  # noqa: N802
+            return super().GetEncoderCaps(gpuid, codec) or exec("raise RuntimeError(error)", {"error": error})
+
+    facts = engine_facts(told(ask_encoder, Turing(("h264", "hevc"))))
+    assert (facts.engines, facts.codecs()) == (2, ("h264", "hevc"))
+    assert isinstance(engine_facts(told(ask_encoder, Codec(error))).codecs(), Unknown), "of every codec it is a riddle"
+
+
 @pytest.mark.parametrize(
     ("text", "absent", "full"),
     [
@@ -786,6 +800,14 @@ def test_verify_confirms_a_card_and_writes_what_production_accepts(tmp_path):
     assert path.read_text().startswith("# Written by `dualface probe` on ")
     assert "caps h264 GPU-0123" in log.read_text(), "the card is device 0 of the probing process"
     assert "open" not in log.read_text()
+
+
+def test_a_card_whose_encoder_lacks_a_codec_is_confirmed(tmp_path):
+    path = tmp_path / "mine.yaml"
+    done = cli("probe", "--verify", "-o", str(path), **fake_environment(tmp_path / "fakes", card="t4"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"encode.codecs +h264, hevc +h264, hevc +ok", done.stdout)
+    check_verified(read_profile(path))
 
 
 def test_without_verify_a_card_without_nvenc_is_left_alone(tmp_path):

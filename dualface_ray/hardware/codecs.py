@@ -22,6 +22,9 @@ _ABSENT = re.compile(
 """NV_ENC_ERR_NO_ENCODE_DEVICE (1) and NV_ENC_ERR_UNSUPPORTED_DEVICE (2): the card has no encoder."""
 _NOT_THIS_ONE = re.compile(r"CUDA_ERROR_NOT_SUPPORTED|\b801\b")
 """How the driver answers for AV1 on a Hopper card."""
+_UNKNOWN_CODEC = re.compile(r"(?:returned error|error code|error)\D{0,4}0?(?:8|12)\b", re.IGNORECASE)
+"""NV_ENC_ERR_INVALID_PARAM (8) and NV_ENC_ERR_UNSUPPORTED_PARAM (12): an encoder is asked about a codec that it lacks,
+such as AV1 before Ada. Only beside a codec that it knows: by itself it may be the library's mistake."""
 
 
 def ask_decoder(tell: Callable[[Any], None], library: Any = None) -> int:
@@ -54,14 +57,17 @@ def ask_decoder(tell: Callable[[Any], None], library: Any = None) -> int:
 def ask_encoder(tell: Callable[[Any], None], library: Any = None) -> int:
     """Tell one dict per codec, as ``ask_decoder`` does; ``absent`` is true when the card has no encoder at all."""
     nvc = library if library is not None else importlib.import_module("PyNvVideoCodec")
-    for codec in ENCODED:
+    answered = False
+    for codec in ENCODED:  # H.264 first, which every encoder has
         found: dict[str, Any] = {"codec": codec, "bits": 8}
         try:
             caps = dict(nvc.GetEncoderCaps(gpuid=0, codec=codec))
         except Exception as error:
-            text = words(error)
-            found.update({"engines": Unknown(text), "supported": Unknown(text), "absent": lacks_encoder(str(error))})
+            why, text = Unknown(words(error)), str(error).split("===")[0]  # what follows is advice
+            lacks = answered and _UNKNOWN_CODEC.search(text)
+            found.update({"engines": why, "supported": False if lacks else why, "absent": lacks_encoder(text)})
         else:
+            answered = True
             engines = int(caps.get("num_encoder_engines", 0))
             found["supported"] = any(bool(value) for value in caps.values())
             found["engines"] = engines or Unknown("the driver does not say")
