@@ -6,7 +6,9 @@ import os
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -15,7 +17,8 @@ from media_lane import decode_all, roundtrip, spec_of, write_segment
 from media_maker import Audio, Clip, heard_clicks_s, read_number, seen_flashes_s, video_pts
 
 from dualface_ray.backends.cpu.encode import CpuEncodeSession
-from dualface_ray.backends.pyav import SegmentWriter, assemble
+from dualface_ray.backends.pyav import SegmentWriter, assemble, segment_configuration
+from dualface_ray.backends.pyav import segment as segment_room
 from dualface_ray.errors import EncodeError, OutputError
 from dualface_ray.media import EncodeSpec, Packet
 from dualface_ray.settings import Settings
@@ -163,6 +166,65 @@ def test_parameter_sets_may_be_in_the_packets(tmp_path):
         data = extradata + packet.data if packet.key else packet.data
         writer.write(Packet(data, packet.pts_ticks, packet.dts_ticks, packet.key))
     assert len(video_pts(writer.finish())) == 4
+
+
+HLG = {"colour_matrix": 9, "colour_primaries": 9, "colour_transfer": 18}
+SAID = [{}, {"full_range": True}, {"colour_matrix": 6, "colour_primaries": 5, "colour_transfer": 6}, HLG]
+
+
+def as_nvenc(spec: EncodeSpec, encoded: tuple[list[Packet], bytes], path: Path) -> Path:
+    """A segment that is to be ``spec``, whatever its headers say, which come with every key frame."""
+    packets, extradata = encoded
+    writer = SegmentWriter(path, spec, extradata)
+    for packet in packets:
+        data = extradata + packet.data if packet.key and spec.codec != "av1" else packet.data
+        writer.write(replace(packet, data=data))
+    return writer.finish()
+
+
+@pytest.mark.parametrize("changes", SAID, ids=["709", "full range", "601", "hlg"])
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
+def test_a_stream_without_its_colours_is_given_them(tmp_path, codec, changes):
+    """NVENC leaves H.264 and HEVC untagged, and marks AV1 as full range where it is told BT.709."""
+    spec = replace(SPEC, codec=codec, preset="veryfast", **changes)
+    nothing = replace(spec, colour_matrix=2, colour_primaries=2, colour_transfer=2, full_range=False)
+    wrong = replace(spec, full_range=not spec.full_range)
+    silent = encode(nothing, 14)
+    plain = as_nvenc(nothing, silent, tmp_path / "plain")
+    segments = [as_nvenc(spec, one, tmp_path / str(n)) for n, one in enumerate((silent, silent, encode(wrong, 14)))]
+    assert segment_configuration(segments[0]) == segment_configuration(segments[1]) != segment_configuration(plain)
+    joined = tmp_path / "joined.mkv"
+    stamps = list(range(28))
+    assemble(None, segments[:2], joined, pts_ticks=stamps, spec=spec, settings=Settings())
+    for path in (*segments, joined):
+        with av.open(str(path)) as container:
+            told = container.streams.video[0].codec_context  # the container's word, then the stream's own
+            said = [(told.colorspace, told.color_primaries, told.color_trc, told.color_range)]
+            said += [(p.colorspace, p.color_primaries, p.color_trc, p.color_range) for p in container.decode(video=0)]
+        assert len(said) in (15, 29)
+        assert set(said) == {
+            (spec.colour_matrix, spec.colour_primaries, spec.colour_transfer, 2 if spec.full_range else 1)
+        }
+    with av.open(str(plain)) as first, av.open(str(segments[0])) as second:
+        for one, other in zip(first.decode(video=0), second.decode(video=0), strict=True):
+            assert np.array_equal(one.to_ndarray(), other.to_ndarray())
+
+
+@pytest.mark.parametrize("changes", SAID, ids=["709", "full range", "601", "hlg"])
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
+def test_a_stream_that_says_its_colours_is_left_alone(tmp_path, monkeypatch, codec, changes):
+    monkeypatch.setattr(segment_room, "ColourTags", None)
+    spec = replace(SPEC, codec=codec, preset="veryfast", **changes)
+    assert len(video_pts(as_nvenc(spec, encode(spec, 14), tmp_path / "s"))) == 14
+
+
+def test_headers_that_cannot_be_tagged_are_a_typed_error(tmp_path):
+    packets, extradata = encode(SPEC, 2)
+    writer = SegmentWriter(tmp_path / "s", replace(SPEC, full_range=True), extradata)
+    writer.write(packets[0])
+    with pytest.raises(EncodeError, match="segment"):
+        writer.write(replace(packets[1], data=b"\0\0\1"))
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- exact time stamps ----------------------------------------------------------------------------------------------

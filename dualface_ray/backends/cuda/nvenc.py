@@ -75,7 +75,8 @@ def parameters(spec: EncodeSpec) -> dict[str, str]:
     """Everything ``CreateEncoder`` is told; the same for the whole run.
 
     Constant quality as variable bit rate with a target (``cq``), no B-frames, no look-ahead, closed groups of fixed
-    length, parameter sets with every key frame so that segments can be joined.
+    length, parameter sets with every key frame so that segments can be joined. Colours are not said here: the library's
+    one option for them marks AV1 as full range and writes nothing for the others (see ``backends.pyav.tagging``).
     """
     fps = spec.rate if spec.rate > 0 else Fraction(25)
     options = {
@@ -95,8 +96,6 @@ def parameters(spec: EncodeSpec) -> dict[str, str]:
     if spec.codec == "av1":
         options["use_ivf_container"] = "0"
         del options["repeatspspps"]
-    if (spec.colour_matrix, spec.colour_primaries, spec.colour_transfer) == (1, 1, 1) and not spec.full_range:
-        options["colorspace"] = "bt709"
     return options
 
 

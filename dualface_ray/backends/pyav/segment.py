@@ -11,6 +11,7 @@ import av
 from av.container import InputContainer
 
 from dualface_ray.backends.pyav.opening import PROBLEMS, encode_error, open_input
+from dualface_ray.backends.pyav.tagging import ColourTags, is_tagged
 from dualface_ray.backends.pyav.writing import OutputFile
 from dualface_ray.errors import EncodeError
 from dualface_ray.media import AtomicFile, EncodeSpec, Packet
@@ -28,7 +29,8 @@ class SegmentWriter:
     Real time stamps are put in by ``assemble``, from the exact list: they may be further apart than a track can say.
 
     The file appears under its name in ``finish``; ``discard`` (or an error) leaves nothing. The track's description is
-    taken from the stream itself (parameter sets and first key frame), so packets may come from any encoder.
+    taken from the stream itself (parameter sets and first key frame), so packets may come from any encoder. A stream
+    that does not say the colours of ``spec``, as NVENC's, is made to.
 
     Args:
         path: of the segment.
@@ -46,6 +48,7 @@ class SegmentWriter:
         self._file = AtomicFile(path).__enter__()
         self._path = path
         self._template: InputContainer | None = None
+        self._tags: ColourTags | None = None
         self._output: OutputFile | None = None
         self._stream: Any = None
         self._last_pts: int | None = None
@@ -93,10 +96,18 @@ class SegmentWriter:
     def _begin(self, packet: Packet) -> None:
         if not packet.key:
             raise EncodeError("a segment must begin with a key frame", where=str(self._path))
-        self._template = av.open(io.BytesIO(self._head(packet)), "r", format=_RAW_FORMATS[self._spec.codec])
+        head = self._head(packet)
+        self._template = self._read(head)
+        if not is_tagged(self._template.streams.video[0], self._spec):
+            self._tags = ColourTags(self._template.streams.video[0], self._spec)
+            self._template.close()
+            self._template = self._read(self._tags.written(head))
         self._output = OutputFile(self._file.part, "mp4", {"video_track_timescale": str(_FRAMES_PER_S)})
         self._stream = self._output.container.add_stream_from_template(self._template.streams.video[0], opaque=True)
         self._stream.time_base = Fraction(1, _FRAMES_PER_S)
+
+    def _read(self, head: bytes) -> InputContainer:
+        return av.open(io.BytesIO(head), "r", format=_RAW_FORMATS[self._spec.codec])
 
     def _head(self, packet: Packet) -> bytes:
         """The beginning of the stream as a raw file: parameter sets, then the first picture."""
@@ -107,7 +118,7 @@ class SegmentWriter:
     def _mux(self, packet: Packet) -> None:
         if self._output is None:
             raise EncodeError("the segment is closed", where=str(self._path))
-        part: av.Packet[Any] = av.Packet(packet.data)
+        part: av.Packet[Any] = av.Packet(self._tags.written(packet.data) if self._tags else packet.data)
         part.stream = self._stream
         part.time_base = Fraction(1, _FRAMES_PER_S)
         part.pts = part.dts = self.frames
