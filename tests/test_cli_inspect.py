@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dualface_ray.cli.app import execute
-from dualface_ray.cli.inspect import facts, timeline
+from dualface_ray.cli.inspect import _Course, facts, timeline
 from dualface_ray.demo import make_demo
 from dualface_ray.report import (
     EventRecord,
@@ -62,8 +62,10 @@ def test_sums_and_timeline(tmp_path, capfd):
     assert "name it with --source" in err
     assert (tmp_path / "talk.timeline.png").read_bytes().startswith(b"\x89PNG")
     assert not (tmp_path / "talk.sheet.png").exists()
-    assert "talk.mp4, 1280x720, 300 frames, 9.98 s, 2 shots" in out
-    assert "detected 50.0 %, predicted 10.0 %, absent 40.0 %" in out
+    assert "talk.mp4, 1280x720, 300 frames, 10.01 s, 2 shots" in out
+    assert "B: detected 50.0 %, predicted 10.0 %, absent 40.0 %" in out
+    assert "absent, | a cut" in out
+    assert max(len(line) for line in out.splitlines()[1:5]) <= 80
 
 
 def test_one_lost_frame_is_not_lost_in_the_timeline(tmp_path):
@@ -88,6 +90,40 @@ def test_events_come_from_the_report_beside_it(tmp_path, capfd):
     assert "\x1b" not in out
     (tmp_path / "talk.report.json").write_text("{}")
     assert execute(["inspect", str(path)]) == 0
+
+
+def test_events_stand_in_the_order_of_the_video_and_without_empty_details(tmp_path, capfd):
+    path = tmp_path / "talk.tracks.jsonl"
+    write_tracks(path, "dddd", "ddda")
+    late = EventRecord(frame=3, time=0.1, kind="left", person="B", detail={"over": "", "unseen_s": 1.5})
+    about_before = EventRecord(frame=1, time=0.033, kind="entered", person="A", detail={"over": ""})
+    report = RunReport(state=VideoState.DONE, input=InputRecord(path="talk.mp4"), events=(late, about_before))
+    (tmp_path / "talk.report.json").write_bytes(report.to_json())
+    assert execute(["inspect", str(path), "--no-picture"]) == 0
+    told = [line for line in capfd.readouterr().out.splitlines() if "frame " in line]
+    assert told == ["0.03 s, frame 1: entered A", "0.10 s, frame 3: left B (unseen_s=1.5)"]
+    assert execute(["inspect", str(path), "--no-picture", "--json"]) == 0
+    assert [event["frame"] for event in json.loads(capfd.readouterr().out)["events"]] == [1, 3]
+
+
+def test_what_the_tracks_say_is_said_even_where_no_picture_can_be_written(tmp_path, capfd):
+    path = tmp_path / "talk.tracks.jsonl"
+    write_tracks(path, "ddd", "ddd")
+    (tmp_path / "talk.timeline.png").mkdir()
+    assert execute(["inspect", str(path)]) == 1
+    out, err = capfd.readouterr()
+    assert "3 frames" in out
+    assert err.startswith("dualface: ")
+    assert err.count("\n") == 1
+
+
+def test_a_long_video_shows_how_far_reading_it_is():
+    now, said = [0.0], []
+    course = _Course("overlay", 1000, said.append, clock=lambda: now[0])
+    for done in range(1, 1001):
+        now[0] = done / 40
+        course(done)
+    assert said == ["overlay: 400/1000 frames", "overlay: 800/1000 frames"]
 
 
 def test_pictures_of_a_real_clip(tmp_path, capfd):

@@ -162,6 +162,24 @@ def test_the_timeline_marks_people_cuts_and_events(tmp_path: Path) -> None:
     assert blue[bars:].any(axis=0).sum() < 60, "and nowhere detected"
 
 
+def test_what_happens_to_both_at_once_gets_both_letters(tmp_path: Path) -> None:
+    tracks = tracks_for(tmp_path / "s.mp4", 50, 320, 240)
+
+    def letters_px(persons: str) -> int:
+        events = tuple(EventRecord(frame=0, time=0.0, kind="entered", person=person) for person in persons)
+        report = RunReport(state=VideoState.DONE, input=InputRecord(path="s.mp4"), events=events)
+        timeline(tracks, report, target := tmp_path / "t.png")
+        row = cv2.imread(str(target))[525:536, 154:200]  # right of the mark, in the one row of events
+        return int((row.astype(int).min(axis=2) < 200).any(axis=0).sum())
+
+    assert letters_px("AB") > 1.5 * letters_px("A") > 0
+
+
+def test_a_video_is_as_long_as_its_frames_are_shown(tmp_path: Path) -> None:
+    lengths = [tracks_for(tmp_path / "s.mp4", frames, 320, 240).length_s for frames in (0, 1, 2, 50)]
+    assert lengths == pytest.approx([0.0, 0.0, 0.08, 2.0])
+
+
 def test_an_empty_video_has_an_empty_timeline(tmp_path: Path) -> None:
     timeline(tracks_for(tmp_path / "s.mp4", 0, 320, 240), None, tmp_path / "t.png")
     assert cv2.imread(str(tmp_path / "t.png")) is not None

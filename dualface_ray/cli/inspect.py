@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from dualface_ray.report import RunReport, Tracks
 
 _COLUMNS = 72
+_EVERY_S = 10.0
 _STATES = ("detected", "predicted", "absent")
 _MARKS = "#~."
 _SUFFIX = ".tracks.jsonl"
@@ -54,41 +56,63 @@ def inspect_tracks(request: InspectRequest, *, as_json: bool = False) -> int:
     if (request.overlay or request.source) and (source is None or not source.is_file()):
         where = str(source or tracks.header.source)
         raise RequestError("the source video is not there", where=where, remedy="Name it with --source.")
-    pictures = _pictures(request, tracks, source)
     events = _events(path)
     if as_json:
+        pictures = dict(_pictures(request, tracks, source, lambda _line: None))
         sys.stdout.write(json.dumps({**facts(tracks), "events": events, "pictures": pictures}) + "\n")
         return 0
     sys.stdout.writelines(line + "\n" for line in page(path, tracks, events))
-    sys.stdout.writelines(f"{name}: {shown(file)}\n" for name, file in pictures.items())
+    sys.stdout.flush()  # decoding the source takes a while, and may fail
+    for name, file in _pictures(request, tracks, source, _say):
+        sys.stdout.write(f"{name}: {shown(file)}\n")
+        sys.stdout.flush()
     if source is None and request.picture:
-        sys.stderr.write(
-            "dualface: the source video is not there, so there is no contact sheet; name it with --source\n"
-        )
+        _say("the source video is not there, so there is no contact sheet; name it with --source")
     return 0
 
 
-def _pictures(request: InspectRequest, tracks: Tracks, source: Path | None) -> dict[str, str]:
-    """Write what was asked for and say where it is; the timeline needs no source."""
+def _pictures(
+    request: InspectRequest, tracks: Tracks, source: Path | None, say: Callable[[str], None]
+) -> Iterator[tuple[str, str]]:
+    """Write what was asked for, and after each say what it is and where; the timeline needs no source."""
     from dualface_ray.report import contact_sheet, overlay, timeline
 
-    made: dict[str, str] = {}
     if not len(tracks):
-        return made
+        return
     settings = resolve()
     if request.picture:
         file = _beside(request.tracks, ".timeline.png")
         timeline(tracks, _report(request.tracks), file)
-        made["timeline"] = str(file)
+        yield "timeline", str(file)
     if request.picture and source is not None:
         file = _beside(request.tracks, ".sheet.png")
-        contact_sheet(tracks, source, file, settings=settings)
-        made["contact sheet"] = str(file)
+        contact_sheet(tracks, source, file, settings=settings, progress=_Course("contact sheet", len(tracks), say))
+        yield "contact sheet", str(file)
     if request.overlay and source is not None:
         file = _beside(request.tracks, ".overlay.mp4")
-        overlay(tracks, source, file, settings=settings, threads=cores())
-        made["overlay"] = str(file)
-    return made
+        course = _Course("overlay", len(tracks), say)
+        overlay(tracks, source, file, settings=settings, threads=cores(), progress=course)
+        yield "overlay", str(file)
+
+
+class _Course:
+    """How far reading the source has come, every ten seconds: a long video takes minutes."""
+
+    def __init__(
+        self, what: str, frames: int, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._what, self._frames, self._say, self._clock = what, frames, say, clock
+        self._next_s = clock() + _EVERY_S
+
+    def __call__(self, done: int) -> None:
+        if self._clock() >= self._next_s:
+            self._next_s = self._clock() + _EVERY_S
+            self._say(f"{self._what}: {done}/{self._frames} frames")
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"dualface: {line}\n")
+    sys.stderr.flush()
 
 
 def _beside(path: Path, suffix: str) -> Path:
@@ -111,7 +135,7 @@ def facts(tracks: Tracks) -> dict[str, Any]:
         "width_px": head.width_px,
         "height_px": head.height_px,
         "frames": frames,
-        "seconds": float(tracks.time_s[-1]) if frames else 0.0,
+        "seconds": tracks.length_s,
         "shots": int(tracks.shot[-1]) + 1 if frames else 0,
         "persons": {
             person: {
@@ -147,14 +171,16 @@ def page(path: Path, tracks: Tracks, events: list[dict[str, Any]]) -> Iterator[s
     )
     rows, cuts = timeline(tracks)
     for person, row in zip(tracks.header.persons, rows, strict=True):
-        shares = sums["persons"][person]
-        yield f"{person}  {row}  " + ", ".join(f"{name} {100 * shares[name]:.1f} %" for name in _STATES)
+        yield f"{person}  {row}"
     if cuts.strip():
-        yield f"   {cuts}  shot cuts"
+        yield f"   {cuts.rstrip()}"
     if rows[0]:
-        yield f"   one column is {sums['seconds'] / len(rows[0]):.2f} s: # detected, ~ predicted, . absent"
+        legend = "# detected, ~ predicted, . absent" + (", | a cut" if cuts.strip() else "")
+        yield f"   one column is {sums['seconds'] / len(rows[0]):.2f} s: {legend}"
+    for person, shares in sums["persons"].items():
+        yield f"{person}: " + ", ".join(f"{name} {100 * shares[name]:.1f} %" for name in _STATES)
     for event in events:
-        detail = ", ".join(f"{key}={value}" for key, value in event["detail"].items())
+        detail = ", ".join(f"{key}={value}" for key, value in event["detail"].items() if value != "")
         person = f" {event['person']}" if event["person"] else ""
         yield shown(
             f"{event['time']:.2f} s, frame {event['frame']}: {event['kind']}{person} {f'({detail})' if detail else ''}"
@@ -162,9 +188,13 @@ def page(path: Path, tracks: Tracks, events: list[dict[str, Any]]) -> Iterator[s
 
 
 def _events(path: Path) -> list[dict[str, Any]]:
-    """The identity events of the report beside a tracks file; none when there is no report."""
+    """The identity events of the report beside a tracks file, by frame; none when there is no report.
+
+    In the report they stand as they were decided, and some decisions are about the past.
+    """
     report = _report(path)
-    return [event.model_dump() for event in report.events] if report is not None else []
+    events = [] if report is None else sorted(report.events, key=lambda event: event.frame)
+    return [event.model_dump() for event in events]
 
 
 def _report(path: Path) -> RunReport | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,18 @@ _THUMB_PX, _GAP_PX, _CAPTION_PX = 360, 10, 24
 
 
 def contact_sheet(
-    tracks: Tracks, source: Path, target: Path, *, settings: Settings | None = None, pictures: int = 24
+    tracks: Tracks,
+    source: Path,
+    target: Path,
+    *,
+    settings: Settings | None = None,
+    pictures: int = 24,
+    progress: Callable[[int], None] = lambda _frames: None,
 ) -> list[int]:
     """Write a PNG of frames with boxes, and both persons' crops beside each; returns the frames shown.
 
     Half of the room is for the first frames of shots, the rest lies evenly over the video. The source is decoded once
-    from beginning to end.
+    from beginning to end; ``progress`` gets, with each picture, the frames that lie behind.
 
     Raises:
         InputError: the source cannot be decoded or is not the one of the tracks.
@@ -64,6 +70,7 @@ def contact_sheet(
             sheet.paste(cell, x, y)
             words = f"{clock(tracks.time_s[index])}  frame {index}  shot {tracks.shot[index]}"
             sheet.text(x, y + high + _CAPTION_PX - 8, words, 11, INK)
+            progress(index + 1)
     write_atomic(target, sheet.png())
     return chosen
 

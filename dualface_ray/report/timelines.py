@@ -20,6 +20,7 @@ _At = Callable[[float], float]
 """Time in seconds to x in pixels."""
 
 _DETECTED, _ABSENT = 0, 2
+_SAME_PX = 3
 _GREY: Bgr = (150, 150, 150)
 _FAINT: Bgr = (225, 225, 225)
 
@@ -36,7 +37,7 @@ def timeline(tracks: Tracks, report: RunReport | None, target: Path, *, width_px
     bottom = top + height
     total = bottom + 150 + 26 * len(kinds)
     picture = Picture.blank(width_px, total, PAPER)
-    length_s = float(tracks.time_s[-1]) if len(tracks) else 0.0
+    length_s = tracks.length_s
     span = max(length_s, 1e-3)
 
     def at(time_s: float) -> float:
@@ -105,23 +106,28 @@ def _bar(picture: Picture, at: _At, tracks: Tracks, person: int, y: int) -> None
         if end <= start or states[start] == _ABSENT:
             continue
         colour = COLOURS[person] if states[start] == _DETECTED else _pale(COLOURS[person])
-        until = float(tracks.time_s[min(end, len(states) - 1)])
+        until = float(tracks.time_s[end]) if end < len(states) else tracks.length_s
         picture.fill(
             (at(float(tracks.time_s[start])), y, max(at(float(tracks.time_s[start])) + 1, at(until)), y + 20), colour
         )
 
 
 def _events(picture: Picture, at: _At, events: Sequence[EventRecord], y: int) -> None:
-    """A mark for each event, with the person's letter where there is room."""
+    """A mark for each event, with the letter where there is room; what concerns both at once gets both letters."""
     last = 0.0
-    for event in events:
+    for number, event in enumerate(events):
         x = at(event.time)
-        colour = COLOURS[PERSONS.index(event.person)] if event.person in PERSONS else INK
         upper = event.person != PERSONS[1]  # A above B, so that neither hides the other
         lower = event.person != PERSONS[0]
-        picture.fill((x - 1, y - (12 if upper else 4), x + 2, y + (4 if lower else -4)), colour)
+        picture.fill((x - 1, y - (12 if upper else 4), x + 2, y + (4 if lower else -4)), _colour(event.person))
         if event.person and x > last:
-            last = picture.text(x + 5, y, event.person, 11, colour) + 6
+            here = {other.person for other in events[number:] if at(other.time) - x < _SAME_PX}
+            letters = "".join(person for person in PERSONS if person in here) or event.person
+            last = picture.text(x + 5, y, letters, 11, _colour(letters)) + 6
+
+
+def _colour(person: str) -> Bgr:
+    return COLOURS[PERSONS.index(person)] if person in PERSONS else INK
 
 
 def _pale(colour: Bgr) -> Bgr:

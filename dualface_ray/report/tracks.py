@@ -191,6 +191,13 @@ class Tracks:
     def __len__(self) -> int:
         return len(self.pts_ticks)
 
+    @property
+    def length_s(self) -> float:
+        """Seconds from the first frame to the end of the last one, which is shown as long as most are."""
+        if not len(self):
+            return 0.0
+        return float(self.time_s[-1]) + (float(np.median(np.diff(self.time_s))) if len(self) > 1 else 0.0)
+
 
 def read_tracks(path: Path) -> Tracks:
     """Read a tracks file.
