@@ -409,3 +409,72 @@ def test_the_services_of_a_lane_give_what_the_cpu_lane_gives(
             assert first[person]["state"] == second[person]["state"]
             if first[person]["box"] is not None:
                 assert np.abs(np.subtract(first[person]["box"], second[person]["box"])).max() <= 1.0
+
+
+@pytest.fixture
+def gpu_services(nvdec: Any, engines: Any, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """``InProcessLane`` is a GPU lane; settings that cost little."""
+    import in_process
+
+    backend = load_backend("cuda")
+    monkeypatch.setattr(in_process, "load_backend", lambda _: backend)
+    return Settings.model_validate(
+        {
+            "detect": {"input_width_px": 320, "input_height_px": 192, "batch_max": 4},
+            "framing": {"width_px": 256, "height_px": 144},
+        }
+    )
+
+
+def test_a_long_video_is_cut_and_joined_on_a_gpu_lane(gpu_services: Settings, tmp_path: Path) -> None:
+    """Survey, spans, bridge and join: every frame once, the tracks those of the same lane doing it whole."""
+    from dataclasses import replace
+    from itertools import pairwise
+
+    from in_process import InProcessLane, job_for
+
+    from actors.messages import SegmentJob, StreamStatus, Work
+    from dualface_ray.demo import make_demo
+    from dualface_ray.media import Span, plan_spans
+    from dualface_ray.report import load_survey, read_report, read_tracks
+
+    source, settings = tmp_path / "talk.mp4", gpu_services
+    make_demo(source, seconds=12, width_px=320, height_px=180, rate=Fraction(15))
+    folders = [tmp_path / name for name in ("whole", "cut")]
+    for folder in folders:
+        folder.mkdir()
+    whole, job = (job_for(source, folder, settings) for folder in folders)
+    with InProcessLane(settings, streams=1, pool_bytes=96 << 20) as lane:
+
+        def done(job: SegmentJob) -> StreamStatus:
+            status = lane.run(job, 120)
+            assert status.error is None
+            return status
+
+        def part(work: Work, *spans: Span) -> SegmentJob:
+            number = f"{spans[0].number:03d}" if spans else ""
+            return replace(job, stream_id=f"v0-{work.value[0]}{number}", work=work, spans=spans)
+
+        done(replace(whole, stream_id="whole"))
+        done(part(Work.SURVEY))
+        survey = load_survey(job.outputs, job.fingerprint)
+        assert survey is not None
+        assert survey.refusal == ""
+        assert survey.frames == 180
+        spans = plan_spans(survey, 2, 1.5)
+        assert len(spans) == 2
+        for span in spans:
+            assert done(part(Work.SPAN, span)).frames_done == span.frames
+        for before, after in pairwise(spans):
+            done(part(Work.BRIDGE, before, after))
+        done(part(Work.JOIN, *spans))
+    report = read_report(job.outputs.report)
+    assert (report.spans, report.frames.frames_in, report.frames.frames_out) == (2, 180, 180)
+    assert "frames_decoded_on_cpu" not in report.frames.repairs
+    assert report.lane.startswith("cuda")
+    wanted, found = (decode_all(one.outputs.videos[0]) for one in (whole, job))
+    assert found.pts == wanted.pts
+    tracks = [read_tracks(one.outputs.tracks) for one in (whole, job)]
+    assert np.array_equal(tracks[0].pts_ticks, tracks[1].pts_ticks)
+    assert np.array_equal(tracks[0].states, tracks[1].states)
+    assert np.nanmax(np.abs(tracks[0].boxes_px - tracks[1].boxes_px), initial=0) <= 1.0

@@ -86,7 +86,7 @@ class CudaBackend:
         except UnsupportedMediaError:
             if not settings.lane.allow_cpu_decode:
                 raise
-            return UploadDecodeSession(open_on_cpu(path, stream_id, settings, threads, only))
+            return UploadDecodeSession(open_on_cpu(path, stream_id, settings, threads, only), stands_in=True)
 
     def open_key_frames(
         self, path: Path, stream_id: str, settings: Settings, threads: int, keys_pts_ticks: Sequence[int]
@@ -95,7 +95,8 @@ class CudaBackend:
         from dualface_ray.backends.cpu.keyframes import CpuKeyFrameSession
         from dualface_ray.backends.cuda.upload import UploadDecodeSession
 
-        return UploadDecodeSession(CpuKeyFrameSession(path, stream_id, settings, threads, keys_pts_ticks))
+        keys = CpuKeyFrameSession(path, stream_id, settings, threads, keys_pts_ticks)
+        return UploadDecodeSession(keys, stands_in=False)
 
     def load_detector(self, settings: Settings, threads: int) -> Detector:
         """CenterFace on TensorRT; builds missing engines first, which takes minutes."""

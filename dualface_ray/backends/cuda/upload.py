@@ -1,6 +1,7 @@
 """UploadDecodeSession: decoding on the CPU for a GPU lane: single key frames, and where the settings allow it all.
 
-Pictures are decoded into a small ring of pinned host slots and copied up; the report says so by a counter.
+Pictures are decoded into a small ring of pinned host slots and copied up. Where the CPU stands in for NVDEC the report
+says so by a counter; single key frames are decoded there on every card, and nothing is said of them.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ class UploadDecodeSession:
 
     Args:
         inner: a session of the CPU; owned by this one.
+        stands_in: for NVDEC, which is counted.
 
     Raises:
         DeviceError: no working device.
     """
 
-    def __init__(self, inner: DecodeSession) -> None:
+    def __init__(self, inner: DecodeSession, *, stands_in: bool) -> None:
         self._inner = inner
+        self._stands_in = stands_in
         try:
             self._stream: Any = new_stream()
         except BaseException:
@@ -58,8 +61,9 @@ class UploadDecodeSession:
         return batch
 
     def counters(self) -> dict[str, int]:
-        """As the CPU's session, and ``frames_decoded_on_cpu``."""
-        return {**self._inner.counters(), "frames_decoded_on_cpu": self._frames}
+        """As the CPU's session; ``frames_decoded_on_cpu`` besides where it stands in for NVDEC."""
+        found = self._inner.counters()
+        return {**found, "frames_decoded_on_cpu": self._frames} if self._stands_in else found
 
     def close(self) -> None:
         """Free everything; harmless when called twice."""
