@@ -21,6 +21,8 @@ from dualface_ray.backends.cuda.gate import SessionGate
 from dualface_ray.backends.cuda.launch import Staging, new_stream
 from dualface_ray.backends.cuda.nvenc import NvencSession
 from dualface_ray.errors import DeviceError, EncodeError, ModelError, VramBudgetError, is_out_of_memory
+from dualface_ray.frames import StreamInfo
+from dualface_ray.framing import CanvasPlan, FramePlan, TilePlan
 from dualface_ray.media import EncodeSpec
 from dualface_ray.models import Engine, Profile
 from dualface_ray.models import trt as trt_room
@@ -260,3 +262,27 @@ def test_a_stream_that_fails_is_left_alone(cupy: Any, monkeypatch: pytest.Monkey
     monkeypatch.setattr(first._stream, "synchronize", fail, raising=False)
     first.close()
     assert new_stream() is not first._stream
+
+
+def test_canvases_outlive_what_a_failed_call_has_queued(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Freed earlier, another video's canvas could lie there while the kernel still writes."""
+    compositor = CudaCompositor()
+    info = StreamInfo("s", 96, 64, Fraction(1, 25), Fraction(25))
+    tile = TilePlan((0, 0, 96, 64), 0, 0, 64, 48)
+    plan = FramePlan(0, 0, (CanvasPlan(64, 48, (tile,)),))
+    alive: list[int] = []
+    real = compositor._drawing.draw
+
+    def draw(records: Any) -> None:
+        real(records)
+        raise RuntimeError("cudaErrorLaunchFailure")
+
+    monkeypatch.setattr(compositor._drawing, "draw", draw)
+    with pytest.raises(DeviceError, match="LaunchFailure"):
+        compositor.compose(info, [cupy.zeros((96, 96), np.uint8)], [plan])
+    drawing = compositor._drawing
+    held = lambda: alive.append(len(compositor._canvases) * len(drawing._records))  # noqa: E731
+    monkeypatch.setattr(compositor._stream, "synchronize", held, raising=False)
+    compositor.close()
+    assert alive == [1], "waited for once, with everything still there"
+    assert not compositor._canvases

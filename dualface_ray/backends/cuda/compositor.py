@@ -86,9 +86,9 @@ class CudaCompositor:
         if self._closed:
             return
         self._closed = True
+        give_back_stream(self._stream)  # waits: what a failed call has queued must not write into another's memory
         self._canvases.clear()
         self._drawing.close()
-        give_back_stream(self._stream)
 
     def _canvas(self, position: int, plan: CanvasPlan) -> Any:
         key = position, plan.width_px, plan.height_px
