@@ -165,14 +165,16 @@ def test_the_timeline_marks_people_cuts_and_events(tmp_path: Path) -> None:
 def test_what_happens_to_both_at_once_gets_both_letters(tmp_path: Path) -> None:
     tracks = tracks_for(tmp_path / "s.mp4", 50, 320, 240)
 
-    def letters_px(persons: str) -> int:
-        events = tuple(EventRecord(frame=0, time=0.0, kind="entered", person=person) for person in persons)
+    def letters_px(persons: str, late: str = "") -> int:
+        after = tuple(EventRecord(frame=40, time=1.6, kind="entered", person=person) for person in late)
+        events = (*after, *(EventRecord(frame=0, time=0.0, kind="entered", person=person) for person in persons))
         report = RunReport(state=VideoState.DONE, input=InputRecord(path="s.mp4"), events=events)
         timeline(tracks, report, target := tmp_path / "t.png")
         row = cv2.imread(str(target))[525:536, 154:200]  # right of the mark, in the one row of events
         return int((row.astype(int).min(axis=2) < 200).any(axis=0).sum())
 
     assert letters_px("AB") > 1.5 * letters_px("A") > 0
+    assert letters_px("A", late="A") == letters_px("A"), "whatever was decided first"
 
 
 def test_a_video_is_as_long_as_its_frames_are_shown(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ def timeline(tracks: Tracks, report: RunReport | None, target: Path, *, width_px
         OutputError: the picture cannot be written.
     """
     left, right, top, height = 150, 40, 60, 340
-    events = [] if report is None else [e for e in report.events if 0 <= e.frame < len(tracks)]
+    told = () if report is None else report.events  # in the order of decisions, of which some are about the past
+    events = sorted((e for e in told if 0 <= e.frame < len(tracks)), key=lambda event: event.time)
     kinds = sorted({e.kind for e in events})
     bottom = top + height
     total = bottom + 150 + 26 * len(kinds)
