@@ -28,7 +28,7 @@ from dualface_ray.report import (
     read_tracks,
     timeline,
 )
-from dualface_ray.report.marks import COLOURS
+from dualface_ray.report.marks import COLOURS, mark_people
 from tests.media_maker import Audio, Clip, video_pts
 
 BOX_A: Box = (40.0, 60.0, 100.0, 140.0)
@@ -175,6 +175,18 @@ def test_what_happens_to_both_at_once_gets_both_letters(tmp_path: Path) -> None:
 
     assert letters_px("AB") > 1.5 * letters_px("A") > 0
     assert letters_px("A", late="A") == letters_px("A"), "whatever was decided first"
+
+
+@pytest.mark.parametrize("box", [(40.0, -9.0, 80.0, 20.0), (-30.0, 60.0, 4.0, 90.0), (318.0, 60.0, 340.0, 90.0)])
+def test_letters_stay_inside_the_picture(tmp_path: Path, box: Box) -> None:
+    tracks = tracks_for(tmp_path / "s.mp4", 1, 320, 240)
+    tracks.boxes_px[0] = [box, (float("nan"),) * 4]
+    picture = Picture.blank(320, 240, (128, 128, 128))
+    mark_people(picture, tracks, 0, 1.0, 4)
+    image = cv2.imdecode(np.frombuffer(picture.png(), np.uint8), cv2.IMREAD_COLOR)
+    label = np.abs(image.astype(int) - COLOURS[0]).max(axis=2) < 8
+    assert (label[:, :-1] & label[:, 1:]).sum() > 300, "all of its background is there, not only the box's lines"
+    assert (image.min(axis=2) > 240).sum() > 20, "and the letter on it"
 
 
 def test_a_video_is_as_long_as_its_frames_are_shown(tmp_path: Path) -> None:

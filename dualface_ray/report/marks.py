@@ -35,7 +35,9 @@ def mark_people(picture: Picture, tracks: Tracks, index: int, scale: float, thic
             picture.rectangle(box, COLOURS[person], thickness_px, dashed=bool(predicted))
             size = 7 + 2.5 * thickness_px
             letter = PERSONS[person] + ("?" if predicted else "")
-            picture.text(box[0] + size / 2, box[1] - size / 2, letter, size, (255, 255, 255), COLOURS[person])
+            x = min(box[0] + size / 2, picture.width_px - size * (len(letter) + 0.35))
+            x, y = max(x, size * 0.35), max(box[1] - size / 2, size * 1.35)  # inside the picture, background included
+            picture.text(x, y, letter, size, (255, 255, 255), COLOURS[person])
 
 
 def mark_frame(picture: Picture, tracks: Tracks, index: int) -> None:
