@@ -4,8 +4,9 @@
 #   start-node.sh head
 #   start-node.sh worker HEAD_ADDRESS     (port 6379, or HOST:PORT)
 #
-# The profile is named by DUALFACE_PROFILE, else by /etc/dualface/profile (one word, such as rtx4090); nothing is
-# measured here. More options for `ray start` go into DUALFACE_RAY_OPTIONS. DUALFACE_MPS=1 starts NVIDIA's MPS first.
+# The profile is DUALFACE_PROFILE: a name such as rtx4090, or a YAML file that `dualface probe --verify --output` has
+# written, whose figures the node then carries as labels. Else it is /etc/dualface/profile.yaml, else the name in
+# /etc/dualface/profile. Nothing is measured here. More options for `ray start` go into DUALFACE_RAY_OPTIONS. DUALFACE_MPS=1 starts NVIDIA's MPS first.
 # CUDA_VISIBLE_DEVICES leaves cards to others.
 set -euo pipefail
 
@@ -31,28 +32,32 @@ if [ "$role" = head ]; then
 fi
 
 profile=${DUALFACE_PROFILE:-}
-[ -n "$profile" ] || profile=$(cat /etc/dualface/profile 2>/dev/null || true)
-[ -n "$profile" ] || fail "no profile: set DUALFACE_PROFILE or write its name to /etc/dualface/profile (see configs/profiles)"
-case $profile in
-  */*) fail "profile $profile is a path, which no label of Ray can hold: start Ray by hand (docs/cluster.md) without dualface-profile and give jobs lane.profile=$profile" ;;
-esac
-# what the profile says: its kind, or with cards and driver the resources as JSON; an unknown one is refused here, before
-# anything is said about cards
+here=/etc/dualface
+[ -n "$profile" ] || [ ! -e $here/profile.yaml ] || profile=$here/profile.yaml
+[ -n "$profile" ] || profile=$(cat $here/profile 2>/dev/null || true)
+[ -n "$profile" ] || fail "no profile: run \`dualface probe --verify --output $here/profile.yaml\`, or set DUALFACE_PROFILE (see configs/profiles)"
+# what the profile says: its kind, or with cards and driver the resources as JSON and the labels; an unknown one is
+# refused here, before anything is said about cards
 ask() {
   python3 - "$@" <<'PY'
 import json
 import sys
 
 from dualface_ray.errors import DualfaceError
-from dualface_ray.hardware import load_profile
+from dualface_ray.hardware import load_profile, node_labels
 
 name, *machine = sys.argv[1:]
 try:
     profile = load_profile(name)
+    labels = node_labels(profile, *machine[1:])
 except DualfaceError as error:
     print(f"start-node: profile {error}", file=sys.stderr)
     sys.exit(2)
-print(json.dumps(profile.node_resources(int(machine[0]), machine[1])) if machine else profile.kind)
+if machine:
+    print(json.dumps(profile.node_resources(int(machine[0]), machine[1])))
+    print(",".join(f"{key}={value}" for key, value in labels.items()))
+else:
+    print(profile.kind)
 PY
 }
 kind=$(ask "$profile")
@@ -84,8 +89,8 @@ if [ "${DUALFACE_MPS:-0}" = 1 ] && [ "$kind" = gpu ]; then
   echo get_server_list | nvidia-cuda-mps-control >/dev/null 2>&1 || env -u CUDA_VISIBLE_DEVICES nvidia-cuda-mps-control -d || fail "nvidia-cuda-mps-control -d fails"
 fi
 
-resources=$(ask "$profile" "$cards" "$driver")
-labels="dualface-profile=$profile${driver:+,dualface-driver=$driver}"
+told=$(ask "$profile" "$cards" "$driver")
+resources=${told%%$'\n'*} labels=${told##*$'\n'}
 case $2 in *:*) head=$2 ;; *) head=$2:6379 ;; esac
 # shellcheck disable=SC2086
 exec ray start --address="$head" --num-gpus="$cards" --resources="$resources" --labels="$labels" \

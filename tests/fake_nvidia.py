@@ -1,9 +1,9 @@
 """Pretend NVIDIA modules for probing processes: a folder for PYTHONPATH, steered by environment variables.
 
 FAKE_CARD (h200, a100, rtx4090, l4, t4, other), FAKE_MIG (instances that it is cut into, with their NVDEC engines, such
-as 1g.5gb:0,3g.20gb:2; none = MIG is on without any), FAKE_MODE (NVML's number of the compute mode), FAKE_DRIVER, FAKE_CAP
-(sessions), FAKE_CRASH (decoder, encoder, session, nvml, cupy), FAKE_HANG (the same), FAKE_BUSY (1 = another program and
-three open sessions). Calls are logged to FAKE_LOG.
+as 1g.5gb:0,3g.20gb:2; none = MIG is on without any), FAKE_MODE (NVML's number of the compute mode), FAKE_DRIVER,
+FAKE_CAP (sessions), FAKE_CRASH (decoder, encoder, session, nvml, cupy), FAKE_HANG (the same), FAKE_BUSY (1 = another
+program and three open sessions). Calls are logged to FAKE_LOG.
 """
 
 from __future__ import annotations

@@ -16,13 +16,17 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from ray._private.label_utils import parse_node_labels_string
 
 from actors import metrics
+from actors.placement import ClusterSnapshot, NodeSnapshot, plan_lanes
 from dualface_ray import __version__
 from dualface_ray.hardware import load_profile
+from dualface_ray.settings import resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 CLUSTER = ROOT / "cluster"
+VIDEOS = [1000] * 40
 IMAGE = f"registry.example.com/dualface-ray:{__version__}"
 
 
@@ -310,16 +314,21 @@ def stand_ins(tmp_path):
     return folder, home
 
 
-def script(stand_ins, name: str, *arguments: str, **env: str) -> tuple[int, str, list[str]]:
+def script(stand_ins, name: str, *arguments: str, etc: Path | None = None, **env: str) -> tuple[int, str, list[str]]:
     folder, home = stand_ins
+    path = CLUSTER / name
+    if etc is not None:  # the machine's own folder
+        path = folder / name
+        path.write_text((CLUSTER / name).read_text(encoding="utf-8").replace("=/etc/dualface\n", f"={etc}\n"))
+        path.chmod(0o755)
     called = folder / "called"
     called.unlink(missing_ok=True)
     python = Path(shutil.which("python3") or "python3").parent
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "DUALFACE_", "CUDA_"))}
-    path = f"{folder}:{Path(sys.executable).parent}:{python}:/usr/bin:/bin"
+    places = f"{folder}:{Path(sys.executable).parent}:{python}:/usr/bin:/bin"
     done = subprocess.run(
-        [str(CLUSTER / name), *arguments],
-        env={**clean, "HOME": str(home), "PATH": path, "CALLED": str(called), "PYTHONPATH": str(ROOT), **env},
+        [str(path), *arguments],
+        env={**clean, "HOME": str(home), "PATH": places, "CALLED": str(called), "PYTHONPATH": str(ROOT), **env},
         capture_output=True,
         text=True,
         timeout=60,
@@ -363,6 +372,49 @@ def test_a_card_in_mig_mode_is_not_what_a_profile_is_about(stand_ins, env):
     assert (code, called, errors.count("\n")) == (2, [], 1)
     assert "MIG is on" in errors
     assert "start Ray by hand" in errors
+
+
+def verified(folder: Path, **changes: object) -> Path:
+    """A file as `dualface probe --verify --output` writes it, of the cards that `nvidia-smi` shows here."""
+    document = yaml.safe_load((ROOT / "configs/profiles/rtx4090.yaml").read_text(encoding="utf-8"))
+    document |= {"verified": {"date": "2026-11-20", "driver": "550.67"}, **changes}
+    folder.mkdir(exist_ok=True)
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return path
+
+
+def started_node(called: list[str], name: str = "worker") -> NodeSnapshot:
+    """The node that `ray start` makes of these options."""
+    given = dict(line[2:].partition("=")[::2] for line in called if line.startswith("--"))
+    labels = parse_node_labels_string(given["labels"])
+    resources = {"CPU": 16.0, "GPU": float(given["num-gpus"]), **json.loads(given["resources"])}
+    return NodeSnapshot(name, resources, labels=labels, host=name)
+
+
+def test_a_worker_carries_a_profile_of_its_own(stand_ins, tmp_path):
+    path = verified(tmp_path / "own", name="geforce-rtx-4080", card="RTX 4080")
+    code, errors, called = script(stand_ins, "start-node.sh", "worker", "head", DUALFACE_PROFILE=str(path))
+    assert (code, errors) == (0, "")
+    lanes = plan_lanes(resolve(), ClusterSnapshot(nodes=(started_node(called),)), VIDEOS)
+    assert [(lane.profile, lane.encoder) for lane in lanes] == [("geforce-rtx-4080", "nvenc")] * 2
+    assert sum(lane.nvenc_sessions for lane in lanes) == 8, "the cap of its driver"
+
+
+def test_a_worker_finds_what_a_probe_has_left_on_its_machine(stand_ins, tmp_path):
+    etc = tmp_path / "etc"
+    verified(etc).rename(etc / "profile.yaml")
+    (etc / "profile").write_text("cpu\n", encoding="utf-8")
+    code, errors, called = script(stand_ins, "start-node.sh", "worker", "head", etc=etc)
+    assert (code, errors) == (0, "")
+    assert started_node(called).labels["dualface-verified"] == "2026-11-20_550.67"
+    (etc / "profile.yaml").unlink()
+    code, _, called = script(stand_ins, "start-node.sh", "worker", "head", etc=etc)
+    assert (code, started_node(called).labels) == (0, {"dualface-profile": "cpu"})
+    (etc / "profile").unlink()
+    code, errors, called = script(stand_ins, "start-node.sh", "worker", "head", etc=etc)
+    assert (code, called, errors.count("\n")) == (2, [], 1)
+    assert "no profile: run `dualface probe --verify --output " in errors
 
 
 @pytest.mark.parametrize("running", [False, True])
@@ -417,7 +469,7 @@ def test_a_worker_without_a_card_and_the_head(stand_ins):
         (("worker",), {}, "usage"),
         (("worker", "head"), {}, "no profile"),
         (("worker", "head"), {"DUALFACE_PROFILE": "rtx9999"}, "profile 'rtx9999': is no profile. Known are a100"),
-        (("worker", "head"), {"DUALFACE_PROFILE": str(ROOT / "configs/profiles/cpu.yaml")}, "no label of Ray can hold"),
+        (("worker", "head"), {"DUALFACE_PROFILE": "nowhere.yaml"}, "profile nowhere.yaml: cannot be read"),
         (("head",), {"RAY_AUTH_TOKEN_PATH": "/nowhere/token"}, "no token"),
     ],
 )

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from actors.cluster.slots import NVDEC, NVENC, Slot
-from actors.cluster.snapshot import DRIVER_LABEL, PROFILE_LABEL, ClusterSnapshot, NodeSnapshot
-from dualface_ray.errors import PlacementError
-from dualface_ray.hardware import Profile, check_verified
+from actors.cluster.snapshot import DRIVER_LABEL, ClusterSnapshot, NodeSnapshot
+from dualface_ray.errors import PlacementError, ProfileError
+from dualface_ray.hardware import Profile, check_verified, profile_of
 from dualface_ray.settings import Settings
 
 _UNKNOWN_STREAMS = 16
@@ -87,11 +87,20 @@ def find_candidates(settings: Settings, snapshot: ClusterSnapshot, profiles: Cal
 
 
 def _profile_of(node: NodeSnapshot, settings: Settings, profiles: Callable[[str], Profile]) -> Profile | None:
-    name = node.labels.get(PROFILE_LABEL) or settings.lane.profile
-    if not name:
-        return None
-    profile = profiles(name)
-    check_verified(profile, allow_unverified=settings.lane.allow_unverified_profile)
+    """What the node says of its cards, else what the settings say of all that are mute.
+
+    Raises:
+        ProfileError: it does not exist or is not verified; with the node's name.
+    """
+    try:
+        profile = profile_of(node.labels, profiles)
+        if profile is None and settings.lane.profile:
+            profile = profiles(settings.lane.profile)
+        if profile is not None:
+            check_verified(profile, allow_unverified=settings.lane.allow_unverified_profile)
+    except ProfileError as error:
+        where = f"{node.name}: {error.where}" if node.name else error.where
+        raise ProfileError(error.what, where=where, remedy=error.remedy) from None
     return profile
 
 

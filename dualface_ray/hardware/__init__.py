@@ -3,7 +3,7 @@
     affinity, cgroup ─► cores ─┐
     streams of the lane ───────┴─► thread_budget ─► ThreadBudget (decode, infer, encode, compose)
     /dev/shm ─► shared_memory;  /proc ─► memory_bytes;  NVML, where there is one ─► gpus, GpuMeter
-    configs/profiles/<card>.yaml ─► load_profile ─► Profile (static figures, each with its source) ─► declared
+    configs/profiles/<card>.yaml ─► load_profile ─► Profile (each figure with its source) ─► declared, node_labels
     probe_* ─ a process for each part ─► facts ─► compare, measured_profile (figures);  *_finding ─► Finding
 
 Looks and computes; changes nothing and never fails because something is absent; only a profile that is asked for and
@@ -52,6 +52,7 @@ from dualface_ray.hardware.facts import (
     plain,
 )
 from dualface_ray.hardware.gpus import Gpu, gpus
+from dualface_ray.hardware.labels import node_labels, profile_of
 from dualface_ray.hardware.measured import measured_cpu_profile, measured_profile, profile_text
 from dualface_ray.hardware.memory import Space, memory, shared_memory
 from dualface_ray.hardware.meter import GpuMeter, GpuReading
@@ -123,6 +124,7 @@ __all__ = [
     "memory",
     "module_findings",
     "mps_finding",
+    "node_labels",
     "order_finding",
     "plain",
     "probe_card",
@@ -134,6 +136,7 @@ __all__ = [
     "profile_for",
     "profile_named",
     "profile_names",
+    "profile_of",
     "profile_text",
     "read_profile",
     "session_text",

@@ -245,6 +245,10 @@ def profile_for(card: str, profiles: Sequence[Profile] | None = None) -> Profile
 def check_verified(profile: Profile, *, allow_unverified: bool = False) -> None:
     """Refuse a profile that nobody has confirmed on the real card.
 
+    Args:
+        profile: of a node's cards.
+        allow_unverified: as the setting ``lane.allow_unverified_profile``.
+
     Raises:
         ProfileError: it is not verified and that is not allowed.
     """
@@ -252,7 +256,8 @@ def check_verified(profile: Profile, *, allow_unverified: bool = False) -> None:
         raise ProfileError(
             "nobody has verified this profile on the real card",
             where=f"profile {profile.name}",
-            remedy="Run `dualface probe --verify` there, or set lane.allow_unverified_profile=true.",
+            remedy="Run `dualface probe --verify --output FILE.yaml` there and let that file be the profile "
+            "(docs/cluster.md), or set lane.allow_unverified_profile=true.",
         )
 
 
