@@ -792,6 +792,8 @@ def test_verify_confirms_a_card_and_writes_what_production_accepts(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"decode.engines +7 +7 +ok", done.stdout)
     assert "sessions    unknown: there is no NVENC" in done.stdout
+    (told,) = [line for line in done.stdout.splitlines() if line.startswith("node ")]
+    assert """ray start … --num-gpus=1 --resources='{"nvdec_session": 16}' --labels=dualface-profile=h200,""" in told
     assert "cupy 14.2.0" in done.stdout
     profile = load_profile(str(path))
     check_verified(profile)
@@ -897,6 +899,21 @@ def test_a_card_without_a_profile_gets_one(tmp_path):
     document = yaml.safe_load(path.read_text())
     assert document["name"] == "geforce-rtx-4060"
     assert read_profile(path).session_cap("580.65.06") == 8
+
+
+def test_a_card_that_nobody_knows_is_confirmed_by_what_is_found(tmp_path):
+    path, fakes = tmp_path / "mine.yaml", fake_environment(tmp_path / "fakes", card="other", cap="8")
+    done = cli("probe", "--verify", "-o", str(path), **fakes)
+    assert done.returncode == 0, done.stdout + done.stderr
+    check_verified(read_profile(path))
+    options = dict(re.findall(r"--(labels|num-gpus|resources)=(\S+|'[^']*')", done.stdout.splitlines()[-1]))
+    assert "dualface-lane=streams-4_decoders-1_encoders-4_cores-4_speed-17.8" in options["labels"]
+    assert cli("probe", str(path), "--verify", **fakes).returncode == 0
+    fakes = fake_environment(tmp_path / "fakes", card="other", crash="session")
+    path.unlink()
+    done = cli("probe", "--verify", "-o", str(path), **fakes, FAKE_CAP="0")
+    assert done.returncode == 1, "what cannot be found out is not confirmed"
+    assert read_profile(path).verified is None
 
 
 def test_several_kinds_of_card():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dualface_ray.cli.machine_text import card_lines, disk_line, library_lines, machine_lines, row_lines
+from dualface_ray.cli.machine_text import card_lines, disk_line, library_lines, machine_lines, node_options, row_lines
 from dualface_ray.cli.text import shown
 from dualface_ray.errors import ProfileError, RequestError
 from dualface_ray.hardware import (
@@ -30,6 +30,7 @@ from dualface_ray.hardware import (
     measured_cpu_profile,
     measured_profile,
     memory,
+    node_labels,
     plain,
     probe_card,
     probe_disk,
@@ -68,6 +69,8 @@ class _Found:
     disks: dict[str, DiskFacts] = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
     written: str = ""
+    node: dict[str, Any] = field(default_factory=dict)
+    """What Ray is to be told of a node with such cards; empty where nothing is sure."""
 
 
 def probe_machine(request: ProbeRequest, *, as_json: bool = False) -> int:
@@ -94,6 +97,8 @@ def probe_machine(request: ProbeRequest, *, as_json: bool = False) -> int:
         sys.stdout.writelines(f"{line}\n" for line in row_lines(found.rows))
         if found.written:
             _print([("profile", f"written to {found.written}")])
+        if found.node:
+            _print([("node", node_options(found.node))])
     return 1 if request.verify and not confirmed(found.rows) else 0
 
 
@@ -159,17 +164,30 @@ def _conclude(request: ProbeRequest, base: Profile | None, found: _Found) -> Non
     else:
         probe, profile = found.cards[0]
         if request.verify:
-            if profile is None:
-                remedy = "Write one with `dualface probe --output FILE.yaml`, or name one to compare with."
+            against = profile
+            if against is None and request.output is not None:  # nothing is known of its kind: it has what is found
+                against = measured_profile(None, probe, found.driver, today, verified=False)
+            if against is None:
+                remedy = "Write one with `dualface probe --verify --output FILE.yaml`, or name one to compare with."
                 raise ProfileError("there is no profile for this card", where=probe.card.name, remedy=remedy)
-            found.rows = compare(profile, probe, found.driver)
+            found.rows = compare(against, probe, found.driver)
         verified = request.verify and confirmed(found.rows)
         made = measured_profile(profile, probe, found.driver, today, verified=verified)
+        if verified or request.output is not None:
+            found.node = _node(made, found)
     if request.output is not None:
         text = profile_text(made, f"Written by `dualface probe` on {platform.node()}, {today.isoformat()}.")
         write_atomic(request.output, text.encode())
         found.written = str(request.output)
         read_profile(request.output)
+
+
+def _node(profile: Profile, found: _Found) -> dict[str, Any]:
+    """As many cards as this process sees of the kind."""
+    driver = found.driver.driver if isinstance(found.driver.driver, str) else ""
+    count = sum(card.name == found.cards[0][0].card.name for card in visible(found.driver.cards))
+    resources, labels = profile.node_resources(count, driver), node_labels(profile, driver)
+    return {"num_gpus": count, "resources": resources, "labels": labels}
 
 
 def _check_output(path: Path) -> None:
@@ -204,6 +222,8 @@ def _document(found: _Found, request: ProbeRequest) -> dict[str, Any]:
         document["verify"] = {"confirmed": confirmed(found.rows), "rows": plain(found.rows)}
     if found.written:
         document["written"] = found.written
+    if found.node:
+        document["node"] = found.node
     return document
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import platform
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dualface_ray.cli.text import shown, size
 from dualface_ray.hardware import (
@@ -75,6 +78,13 @@ def disk_line(found: DiskFacts) -> str:
     if isinstance(found.bytes_per_s, Unknown):
         return f"{head}{found.bytes_per_s}"
     return f"{head}{size(int(found.bytes_per_s))}/s ({size(found.read_bytes)} with {found.method})"
+
+
+def node_options(node: Mapping[str, Any]) -> str:
+    """What ``ray start`` takes for a node with such cards, for a shell."""
+    labels = ",".join(f"{name}={value}" for name, value in node["labels"].items())
+    resources = shlex.quote(json.dumps(node["resources"]))
+    return f"ray start … --num-gpus={node['num_gpus']} --resources={resources} --labels={labels}"
 
 
 def row_lines(rows: Sequence[Row]) -> list[str]:
