@@ -28,5 +28,9 @@ def test_it_runs_top_to_bottom(tmp_path):
             for cell in book.cells if cell.cell_type == "code"}  # fmt: skip
     assert "Did you mean framing.layout?" in said["run"]
     assert "'done', 120" in said["wait"]
+    shown = {cell.id: [set(o.get("data", ())) for o in cell.outputs] for cell in book.cells if cell.cell_type == "code"}
+    assert {"text/plain", "text/html"} in shown["wait"], "the job as a table"
+    assert all({"text/plain", "image/png"} in shown[cell] for cell in ("timeline", "preview"))
+    assert {"text/plain", "text/html"} in shown["video"]
     assert "'skipped', 0" in said["again"]
     assert list(tmp_path.iterdir()) == []

@@ -25,6 +25,7 @@ from dualface_ray.report import (
     VideoState,
     contact_sheet,
     overlay,
+    preview,
     read_tracks,
     timeline,
 )
@@ -197,6 +198,18 @@ def test_a_video_is_as_long_as_its_frames_are_shown(tmp_path: Path) -> None:
 def test_an_empty_video_has_an_empty_timeline(tmp_path: Path) -> None:
     timeline(tracks_for(tmp_path / "s.mp4", 0, 320, 240), None, tmp_path / "t.png")
     assert cv2.imread(str(tmp_path / "t.png")) is not None
+
+
+def test_a_notebook_shows_tracks_and_a_preview(tmp_path: Path) -> None:
+    source = Clip(frames=10, width_px=320, height_px=240).write(tmp_path / "s.mp4")
+    tracks = tracks_for(source, 10, 320, 240)
+    assert repr(tracks) == "Tracks(s.mp4: 320x240, 10 frames, 0.40 s)"
+    timeline(tracks, None, tmp_path / "t.png")
+    assert tracks._repr_png_() == (tmp_path / "t.png").read_bytes()
+    contact_sheet(tracks, source, tmp_path / "c.png", pictures=6)
+    shown = preview(tracks, source)
+    assert shown._repr_png_() == (tmp_path / "c.png").read_bytes()
+    assert len(repr(shown)) < 100
 
 
 def test_a_picture_that_cannot_be_written(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ from dualface_ray.report.tracks import Tracks, TracksHeader, TracksWriter, join_
 
 if TYPE_CHECKING:
     from dualface_ray.report.overlaid import overlay
-    from dualface_ray.report.sheets import contact_sheet
+    from dualface_ray.report.sheets import Preview, contact_sheet, preview
     from dualface_ray.report.timelines import timeline
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "JobSnapshot",
     "LatencyRecord",
     "PieceRecord",
+    "Preview",
     "Quantiles",
     "RateMeter",
     "RunReport",
@@ -83,6 +84,7 @@ __all__ = [
     "load_survey",
     "overlay",
     "parse_report",
+    "preview",
     "read_report",
     "read_tracks",
     "save_plan",
@@ -91,7 +93,13 @@ __all__ = [
     "write_failure",
 ]
 
-_PICTURES = {"contact_sheet": "sheets", "overlay": "overlaid", "timeline": "timelines"}
+_PICTURES = {
+    "Preview": "sheets",
+    "contact_sheet": "sheets",
+    "overlay": "overlaid",
+    "preview": "sheets",
+    "timeline": "timelines",
+}
 
 
 def __getattr__(name: str) -> Any:

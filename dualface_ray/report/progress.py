@@ -70,3 +70,9 @@ class JobSnapshot:
         if VideoState.CANCELLED in states:
             return 130
         return 1 if VideoState.FAILED in states else 0
+
+    def _repr_html_(self) -> str:
+        """In a notebook: a table."""
+        from dualface_ray.report.html import job_html
+
+        return job_html(self)

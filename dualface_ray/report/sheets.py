@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,33 @@ def contact_sheet(
         OutputError: the picture cannot be written.
     """
     chosen = _chosen(tracks, max(1, pictures))
+    write_atomic(target, _drawn(tracks, source, chosen, settings or Settings(), progress).png())
+    return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A contact sheet that a notebook shows."""
+
+    png: bytes = field(repr=False)
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+
+def preview(tracks: Tracks, source: Path, *, settings: Settings | None = None, pictures: int = 6) -> Preview:
+    """A contact sheet, not written but shown.
+
+    Raises:
+        InputError: the source cannot be decoded or is not the one of the tracks.
+    """
+    chosen = _chosen(tracks, max(1, pictures))
+    return Preview(_drawn(tracks, source, chosen, settings or Settings(), lambda _frames: None).png())
+
+
+def _drawn(
+    tracks: Tracks, source: Path, chosen: list[int], settings: Settings, progress: Callable[[int], None]
+) -> Picture:
     columns = max(1, min(4, math.ceil(math.sqrt(len(chosen)))))
     rows = max(1, math.ceil(len(chosen) / columns))
     wide, high = _thumb(tracks)
@@ -56,7 +84,7 @@ def contact_sheet(
                 tiles.append(TilePlan(_square(crop, tracks), wide, person * side, side, side))
         return CanvasPlan(wide + side, high, tuple(tiles))
 
-    with Footage(source, tracks, settings or Settings()) as footage:
+    with Footage(source, tracks, settings) as footage:
         wanted = set(chosen)
         for index, canvas in footage.play(layout, lambda i: i in wanted):
             place = chosen.index(index)
@@ -71,8 +99,7 @@ def contact_sheet(
             words = f"{clock(tracks.time_s[index])}  frame {index}  shot {tracks.shot[index]}"
             sheet.text(x, y + high + _CAPTION_PX - 8, words, 11, INK)
             progress(index + 1)
-    write_atomic(target, sheet.png())
-    return chosen
+    return sheet
 
 
 def _chosen(tracks: Tracks, pictures: int) -> list[int]:

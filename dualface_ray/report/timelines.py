@@ -31,6 +31,11 @@ def timeline(tracks: Tracks, report: RunReport | None, target: Path, *, width_px
     Raises:
         OutputError: the picture cannot be written.
     """
+    write_atomic(target, timeline_png(tracks, report, width_px=width_px))
+
+
+def timeline_png(tracks: Tracks, report: RunReport | None, *, width_px: int = 1600) -> bytes:
+    """The same as bytes."""
     left, right, top, height = 150, 40, 60, 340
     told = () if report is None else report.events  # in the order of decisions, of which some are about the past
     events = sorted((e for e in told if 0 <= e.frame < len(tracks)), key=lambda event: event.time)
@@ -57,7 +62,7 @@ def timeline(tracks: Tracks, report: RunReport | None, target: Path, *, width_px
         y += 26
     legend = "solid: detected   pale: predicted   gap: absent   grey line: cut"
     picture.text(left, bottom + 118, legend, 11, _GREY)
-    write_atomic(target, picture.png())
+    return picture.png()
 
 
 def _axes(picture: Picture, at: _At, length_s: float, rows: tuple[int, int], tracks: Tracks) -> None:

@@ -165,9 +165,9 @@ def _face(track: PersonTrack) -> str:
     return f'{{"box":{_box(track.box_px)},"state":"{track.state.value}","score":{track.score:.3f}}}'
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Tracks:
-    """A tracks file in memory; the second axis is the person (A, B).
+    """A tracks file in memory; the second axis is the person (A, B). A notebook shows it as a timeline.
 
     Attributes:
         pts_ticks: int64 (n,).
@@ -190,6 +190,15 @@ class Tracks:
 
     def __len__(self) -> int:
         return len(self.pts_ticks)
+
+    def __repr__(self) -> str:
+        head = self.header
+        return f"Tracks({head.source}: {head.width_px}x{head.height_px}, {len(self)} frames, {self.length_s:.2f} s)"
+
+    def _repr_png_(self) -> bytes:
+        from dualface_ray.report.timelines import timeline_png
+
+        return timeline_png(self, None)
 
     @property
     def length_s(self) -> float:
