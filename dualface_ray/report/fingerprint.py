@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dualface_ray.errors import InputMissingError
 from dualface_ray.settings import Settings
@@ -50,7 +52,7 @@ def fingerprint(path: Path, settings: Settings, *, content: str = "", result_ver
     """
     record = {
         "result_version": result_version,
-        "input": content or input_fingerprint(path),
+        "input": content or input_fingerprint(path, follow=settings.input.allow_symlinks),
         "settings": counted_settings(settings),
     }
     return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -73,7 +75,7 @@ def counted_settings(settings: Settings) -> dict[str, Any]:
     return plain
 
 
-def input_fingerprint(path: Path) -> str:
+def input_fingerprint(path: Path, *, follow: bool = True) -> str:
     """A fast fingerprint of a file's content: SHA-256 over its size and 17 blocks of 256 KiB.
 
     The blocks lie evenly from the first byte to the last, one in the middle; a file no larger than all of them
@@ -81,12 +83,16 @@ def input_fingerprint(path: Path) -> str:
     all of that and yet differ would have to be made on purpose. The file's name and time stamps do not count: a copy is
     the same input.
 
+    Args:
+        path: the file.
+        follow: read what a symbolic link in the last component leads to.
+
     Raises:
-        InputMissingError: the file cannot be read.
+        InputMissingError: the file cannot be read, or is no plain one.
     """
     digest = hashlib.sha256()
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_plain(path, follow=follow) as file:
             size = os.fstat(file.fileno()).st_size
             digest.update(str(size).encode() + b"\n")
             last = max(0, size - _BLOCK_BYTES)
@@ -106,3 +112,16 @@ def input_fingerprint(path: Path) -> str:
             error.strerror or "cannot be read", where=str(path), remedy="Check the path and its permissions."
         ) from error
     return digest.hexdigest()
+
+
+def open_plain(path: Path, *, follow: bool = True) -> BinaryIO:
+    """Open a plain file to be read; a pipe nobody writes to is refused instead of waited for, as is a device.
+
+    Raises:
+        OSError: it cannot be opened, or is no plain file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no plain file", str(path))
+    return os.fdopen(descriptor, "rb", buffering=0)

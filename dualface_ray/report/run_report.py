@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dualface_ray.errors import DualfaceError, InputError, InputMissingError
 from dualface_ray.identity import IdentityEvent
 from dualface_ray.media import write_atomic
+from dualface_ray.report.fingerprint import open_plain
 from dualface_ray.report.progress import VideoState
 from dualface_ray.report.quantiles import Quantiles
 
@@ -164,7 +165,8 @@ def read_report(path: Path) -> RunReport:
         InputError: it is no report, damaged, or of a newer schema.
     """
     try:
-        content = path.read_bytes()
+        with open_plain(path) as file:
+            content = file.read()
     except OSError as error:
         raise InputMissingError(error.strerror or "cannot be read", where=str(path)) from error
     return parse_report(content, str(path))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dualface_ray.errors import DualfaceError
 from dualface_ray.frames import StreamInfo
-from dualface_ray.media import OutputPlan, VideoNeeds, join_address, shown_address
+from dualface_ray.media import OutputPlan, VideoNeeds, check_input, join_address, shown_address
 from dualface_ray.report.fingerprint import counted_settings, input_fingerprint
 from dualface_ray.report.progress import VideoProgress, VideoState
 from dualface_ray.report.run_report import ErrorRecord, InputRecord, RunReport
@@ -86,11 +86,21 @@ class VideoTask:
         )
 
 
-def input_record(source: Path, info: StreamInfo | None = None, shown: str = "") -> InputRecord:
-    """What a report says of its input, as much as can be found out; ``shown`` is its name where it is no local file."""
+def input_record(
+    source: Path, info: StreamInfo | None = None, shown: str = "", *, allow_symlinks: bool = True
+) -> InputRecord:
+    """What a report says of its input, as much as can be found out; nothing is read of one that is refused.
+
+    Args:
+        source: the file.
+        info: of its stream.
+        shown: its name where it is no local file.
+        allow_symlinks: see ``check_input``.
+    """
     try:
-        size, content = source.stat().st_size, input_fingerprint(source)
-    except (OSError, DualfaceError):
+        size = check_input(source, allow_symlinks=allow_symlinks)
+        content = input_fingerprint(source, follow=allow_symlinks)
+    except DualfaceError:
         size, content = 0, ""
     record = InputRecord(path=shown or str(source), size_bytes=size, fingerprint=content)
     if info is None:
@@ -107,7 +117,7 @@ def write_failure(task: VideoTask, error: DualfaceError, settings: Settings, att
     """
     report = RunReport(
         state=VideoState.FAILED,
-        input=input_record(task.source, shown=task.shown),
+        input=input_record(task.source, shown=task.shown, allow_symlinks=settings.input.allow_symlinks),
         fingerprint=task.fingerprint,
         settings=counted_settings(settings),
         attempts=attempts,
