@@ -242,8 +242,8 @@ def test_cards_without_an_encoder_are_known_by_name(name: str, lacks: bool) -> N
 class FakeArray:
     """A canvas as CuPy would show it."""
 
-    def __init__(self, width: int, height: int) -> None:
-        self.pixels = np.zeros((height * 3 // 2, width), np.uint8)
+    def __init__(self, width: int, height: int, sample: type = np.uint8) -> None:
+        self.pixels = np.zeros((height * 3 // 2, width), sample)
         self.shape, self.dtype = self.pixels.shape, self.pixels.dtype
         self.data = self
         self.ptr = self.pixels.ctypes.data
@@ -262,8 +262,9 @@ class Stream:
 class Encoder:
     open = 0
 
-    def __init__(self, library: Library, width: int, height: int) -> None:
+    def __init__(self, library: Library, width: int, height: int, kind: str) -> None:
         self.nvidia, self.width, self.height = library, width, height
+        self.bytes = 2 if kind == "P010" else 1
         self.held: list[int] = []
 
     def GetSequenceParams(self) -> bytes:  # noqa: N802 - the library's name
@@ -273,9 +274,13 @@ class Encoder:
         luma, chroma = frame.cuda()
         first, second = luma.__cuda_array_interface__, chroma.__cuda_array_interface__
         assert first["shape"] == (self.height, self.width, 1)
-        assert first["strides"][0] == second["strides"][0] == self.width
         assert second["shape"] == (self.height // 2, self.width // 2, 2)
-        assert second["data"][0] == first["data"][0] + self.width * self.height
+        assert second["data"][0] == first["data"][0] + self.width * self.height * self.bytes
+        for plane in (first, second):  # as 2.2.4 checks them; strides of None are not looked at
+            assert plane["typestr"] == f"|u{self.bytes}"
+            if plane["strides"] is not None:
+                pair = 1 if plane is first or self.bytes == 2 else 2
+                assert plane["strides"] == (self.width * self.bytes, pair * self.bytes, 1)
         self.held.append(picture.inputTimeStamp)
         return self._give(3)
 
@@ -307,13 +312,14 @@ class Library:
         self.options: dict[str, object] = {}
 
     def CreateEncoder(self, width: int, height: int, kind: str, cpu: bool, **options: object) -> Encoder:  # noqa: N802
-        assert kind == "NV12"
+        assert kind in ("NV12", "P010")
         assert cpu is False
+        self.kind = kind
         self.options = options
         if self.sessions >= self.limit:
             raise RuntimeError(f"m_nvenc.nvEncOpenEncodeSessionEx(&params, &hEncoder) returned error {self.code}\n at")
         self.sessions += 1
-        return Encoder(self, width, height)
+        return Encoder(self, width, height, kind)
 
 
 SPEC = EncodeSpec(64, 48, Fraction(1, 30000), Fraction(30000, 1001), gop_frames=4)
@@ -358,9 +364,24 @@ def test_nvenc_refuses_wrong_pictures_and_times(tmp_path: Path) -> None:
     session.encode(FakeArray(64, 48), 5)
     with pytest.raises(EncodeError, match="increase"):
         session.encode(FakeArray(64, 48), 5)
-    with pytest.raises(EncodeError, match="canvas"):
-        session.encode(FakeArray(64, 64), 6)
+    for wrong in (FakeArray(64, 64), FakeArray(64, 48, np.uint16)):
+        with pytest.raises(EncodeError, match="a canvas must be uint8"):
+            session.encode(wrong, 6)
     session.close()
+
+
+def test_nvenc_takes_ten_bits_for_hevc_alone(tmp_path: Path) -> None:
+    library, deep = Library(1), replace(SPEC, codec="hevc", bits=10)
+    session = NvencSession(deep, SessionGate(0, tmp_path), library, Stream(), 0)
+    assert library.kind == "P010"
+    packets = [p for n in range(5) for p in session.encode(FakeArray(64, 48, np.uint16), n)] + session.finish()
+    assert len(packets) == 5
+    session.close()
+    with pytest.raises(EncodeError, match="a canvas must be uint16"):
+        NvencSession(deep, SessionGate(0, tmp_path), library, Stream(), 0).encode(FakeArray(64, 48), 0)
+    for codec in ("h264", "av1"):
+        with pytest.raises(EncodeError, match=f"{codec} is not written with 10 bits"):
+            NvencSession(replace(deep, codec=codec), SessionGate(0, tmp_path), library, Stream(), 0)
 
 
 def test_parameters_are_strings_and_fixed() -> None:
@@ -378,8 +399,8 @@ def test_parameters_are_strings_and_fixed() -> None:
 class HostDownloader:
     """Canvases that lie in host memory already."""
 
-    def slots(self, count: int, shape: tuple[int, int]) -> list[np.ndarray]:
-        return [np.zeros(shape, np.uint8) for _ in range(count)]
+    def slots(self, count: int, shape: tuple[int, int], sample: np.dtype) -> list[np.ndarray]:
+        return [np.zeros(shape, sample) for _ in range(count)]
 
     def fetch(self, canvas: np.ndarray, slot: np.ndarray) -> None:
         slot[:] = canvas

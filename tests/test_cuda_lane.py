@@ -15,6 +15,7 @@ import host_cupy
 import numpy as np
 import pytest
 from detect_pictures import frame, pair
+from gpu_check import encoding
 from gpu_check.material import clip as make_clip
 from media_lane import decode_all
 from media_maker import Clip
@@ -29,7 +30,7 @@ from dualface_ray.backends.cuda.arena import CudaArena
 from dualface_ray.compose import compose_reference
 from dualface_ray.detect import FramePixels
 from dualface_ray.errors import DeviceError, SharedMemoryError, VramBudgetError
-from dualface_ray.frames import FaceCrop, FramePool, PixelLayout, PoolReader, StreamInfo
+from dualface_ray.frames import Colour, FaceCrop, FramePool, PixelLayout, PoolReader, StreamInfo
 from dualface_ray.framing import CanvasPlan, FramePlan, TilePlan
 from dualface_ray.media import EncodeSpec
 from dualface_ray.models import quantise as quantise_room
@@ -478,3 +479,87 @@ def test_a_long_video_is_cut_and_joined_on_a_gpu_lane(gpu_services: Settings, tm
     assert np.array_equal(tracks[0].pts_ticks, tracks[1].pts_ticks)
     assert np.array_equal(tracks[0].states, tracks[1].states)
     assert np.nanmax(np.abs(tracks[0].boxes_px - tracks[1].boxes_px), initial=0) <= 1.0
+
+
+def test_hdr_is_kept_as_on_the_cpu_lane(
+    nvdec: Any, engines: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Composed in ten bits on the device, through pinned memory, by x265: the same pictures and tags."""
+    import av
+    import in_process
+
+    source = tmp_path / "talk.mp4"
+    Clip(frames=12, width_px=320, height_px=180, codec="libx265", pixel_format="yuv420p10le", colour=(9, 9, 18)).write(
+        source
+    )
+    settings = Settings.model_validate(
+        {
+            "encode": {"hdr": "keep", "codec": "hevc", "preset": "ultrafast", "quality": 4},
+            "detect": {"input_width_px": 320, "input_height_px": 192, "batch_max": 4},
+            "framing": {"width_px": 256, "height_px": 144},
+        }
+    )
+    made = {}
+    for name in ("cpu", "cuda"):
+        backend = load_backend(name)
+        monkeypatch.setattr(in_process, "load_backend", lambda _, chosen=backend: chosen)
+        out = tmp_path / name
+        out.mkdir()
+        with in_process.InProcessLane(settings, streams=1, pool_bytes=64 << 20) as lane:
+            status = lane.run(in_process.job_for(source, out, settings), 120)
+        assert status.error is None
+        with av.open(str(out / "talk.dualface.mp4")) as container:
+            told = container.streams.video[0].codec_context
+            assert (told.profile, told.pix_fmt) == ("Main 10", "yuv420p10le")
+            assert (told.colorspace, told.color_primaries, told.color_trc, told.color_range) == (9, 9, 18, 1)
+        made[name] = decode_all(out / "talk.dualface.mp4", settings).slots
+    assert len(made["cpu"]) == len(made["cuda"]) == 12
+    for first, second in zip(made["cpu"], made["cuda"], strict=True):
+        apart = np.abs((first >> 6).astype(int) - (second >> 6))
+        assert apart.mean() < 1, "of 1023: 8 bits would be coarser, another matrix or range far off"
+
+
+@pytest.mark.parametrize("layout", [PixelLayout.P010, PixelLayout.NV12])
+def test_only_hdr_is_composed_in_ten_bits(cupy: Any, layout: PixelLayout) -> None:
+    """As the CPU lane: one compositor serves streams of either kind, and SDR is 8 bits whatever its slots hold."""
+    from dataclasses import replace
+
+    keep = Settings.model_validate({"encode": {"hdr": "keep", "codec": "hevc"}})
+    sample = np.uint8 if layout is PixelLayout.NV12 else np.uint16
+    sdr = replace(INFO, layout=layout, colour=Colour(matrix=1))
+    pq = replace(sdr, colour=Colour(matrix=9, primaries=9, transfer=16))
+    slot = cupy.full((96, 96), 100 if sample is np.uint8 else 100 << 8, sample)
+    half = FramePlan(0, 0, (CanvasPlan(64, 48, (TilePlan((0, 0, 96, 64), 0, 0, 32, 48),)),))
+    found = []
+    for settings in (keep, Settings()):
+        compositor = load_backend("cuda").open_compositor(settings)
+        for info in (sdr, pq, sdr):
+            ((canvas,),) = compositor.compose(info, [slot], [half])
+            found.append(canvas.dtype)
+            scale = 256 if canvas.dtype == np.uint16 else 1
+            assert (np.asarray(canvas)[:48, :32] == 100 * scale).all()
+            assert (np.asarray(canvas)[:48, 32:] == 16 * scale).all(), "bare parts are black in either depth"
+        compositor.close()
+    assert found == [np.uint8, np.uint16, np.uint8, np.uint8, np.uint8, np.uint8]
+
+
+def test_the_ring_of_pinned_memory_holds_ten_bits(cupy: Any) -> None:
+    from dualface_ray.backends.cpu.encode import CpuEncodeSession
+    from dualface_ray.errors import EncodeError
+
+    spec = EncodeSpec(64, 48, Fraction(1, 30), Fraction(30), codec="hevc", bits=10, preset="ultrafast", gop_frames=10)
+    rng = np.random.default_rng(3)
+    pictures = [(rng.integers(200, 800, (72, 64)) << 6).astype(np.uint16) for _ in range(12)]
+    alone, through = CpuEncodeSession(spec), load_backend("cuda").open_encoder(spec)
+    wanted = [p for n, one in enumerate(pictures) for p in alone.encode(one, n)] + alone.finish()
+    with pytest.raises(EncodeError, match=r"must be uint16 \(72, 64\), not uint8"):
+        through.encode(cupy.zeros((72, 64), np.uint8), 0)
+    found = [p for n, one in enumerate(pictures) for p in through.encode(cupy.asarray(one), n)] + through.finish()
+    assert found == wanted
+    through.close()
+    alone.close()
+
+
+def test_the_steps_for_cards_run_on_the_stand_in(nvdec: Any, tmp_path: Path) -> None:
+    encoding.encode(tmp_path)
+    encoding.encode_ten_bits(tmp_path)

@@ -199,11 +199,11 @@ def test_the_plan_chooses_the_encoder(cupy: Any, monkeypatch: pytest.MonkeyPatch
     from dualface_ray.backends.cuda import encode as encode_room
 
     spec = EncodeSpec(64, 64, Fraction(1, 30), Fraction(30))
-    monkeypatch.setattr(encode_room, "has_nvenc", lambda codec: True)
+    monkeypatch.setattr(encode_room, "has_nvenc", lambda codec, bits: True)
     opened = load_backend("cuda", DevicePlan(encoder="cpu")).open_encoder(spec)
     assert type(opened).__name__ == "HostEncodeSession"
     opened.close()
-    monkeypatch.setattr(encode_room, "has_nvenc", lambda codec: False)
+    monkeypatch.setattr(encode_room, "has_nvenc", lambda codec, bits: False)
     monkeypatch.setattr(encode_room, "video_codec", Encoders)
     monkeypatch.setattr(encode_room, "gate_folder", lambda card: tmp_path)
     backend = load_backend("cuda", DevicePlan(encoder="nvenc", encoder_sessions=1))
@@ -245,7 +245,7 @@ def test_streams_of_past_videos_are_used_again(cupy: Any, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(cupy.cuda, "Stream", Counted)
     for _ in range(5):
-        first, second = CudaCompositor(), CudaCompositor(deep=True)
+        first, second = CudaCompositor(), CudaCompositor(keep_hdr=True)
         assert first._stream is not second._stream
         first.close()
         first.close()

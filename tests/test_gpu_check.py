@@ -40,6 +40,7 @@ LIMITS_S = {
     "overlapping": 120,
     "embedder": 240,
     "encode": 120,
+    "encode_ten_bits": 120,
     "nvenc": 60,
     "throughput": 120,
     "lane": 200,

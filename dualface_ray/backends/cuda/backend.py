@@ -114,7 +114,7 @@ class CudaBackend:
         """Kernels on pool slots."""
         from dualface_ray.backends.cuda.compositor import CudaCompositor
 
-        return CudaCompositor()
+        return CudaCompositor(keep_hdr=settings.encode.hdr == "keep")
 
     def open_encoder(self, spec: EncodeSpec) -> EncodeSession:
         """NVENC, or x264, x265 and SVT-AV1 behind pinned memory where the card has none."""

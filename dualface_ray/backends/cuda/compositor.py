@@ -17,7 +17,7 @@ from dualface_ray.compose import check_canvas
 from dualface_ray.errors import DeviceError
 from dualface_ray.frames import StreamInfo
 from dualface_ray.framing import CanvasPlan, FramePlan, TilePlan
-from dualface_ray.media import Canvas, Slot
+from dualface_ray.media import HDR_TRANSFERS, Canvas, Slot
 
 _THREADS = 256
 
@@ -25,16 +25,16 @@ _THREADS = 256
 class CudaCompositor:
     """The ``compose.Compositor`` of a GPU; used by one thread at a time.
 
-    Canvases are CuPy arrays, uint8 (height * 3 // 2, width) or, ``deep``, uint16 with 10 bits at the top; they are the
+    Canvases are CuPy arrays, uint8 (height * 3 // 2, width) or uint16 with 10 bits at the top; they are the
     compositor's own and rewritten by the next call.
 
     Args:
-        deep: draw 10-bit canvases (P010).
+        keep_hdr: streams that are HLG or PQ get 10-bit canvases (P010), whatever the depth of their slots.
     """
 
-    def __init__(self, *, deep: bool = False) -> None:
+    def __init__(self, *, keep_hdr: bool = False) -> None:
         self._stream = new_stream()
-        self._deep = deep
+        self._keep_hdr = keep_hdr
         self._canvases: dict[tuple[int, int, int], Any] = {}
         self._drawing = TileDrawing(self._stream)
         self._black = Staging()
@@ -52,6 +52,7 @@ class CudaCompositor:
         if len(slots) != len(plans):
             raise ValueError(f"{len(slots)} slots for {len(plans)} plans")
         enter_device()
+        deep = self._keep_hdr and info.colour.transfer in HDR_TRANSFERS
         pictures: list[list[Any]] = []
         layers: list[list[tuple[Any, ...]]] = []
         bare: dict[tuple[int, int], list[int]] = {}
@@ -60,7 +61,7 @@ class CudaCompositor:
             pictures.append([])
             for canvas in plan.canvases:
                 check_canvas(canvas)
-                target = self._canvas(position, canvas)
+                target = self._canvas(position, canvas, np.dtype(np.uint16 if deep else np.uint8))
                 position += 1
                 pictures[-1].append(target)
                 size = (canvas.width_px, canvas.height_px)
@@ -70,11 +71,11 @@ class CudaCompositor:
                 for tile, layer in zip(canvas.tiles, over, strict=True):
                     while len(layers) <= layer:
                         layers.append([])
-                    job = compose_job(address_of(slot), info, tile, address_of(target), size, deep=self._deep)
+                    job = compose_job(address_of(slot), info, tile, address_of(target), size, deep=deep)
                     layers[layer].append(job)
         with translated("composing"), self._stream:
             for size, addresses in bare.items():
-                self._blacken(size, addresses)
+                self._blacken(size, addresses, deep=deep)
             for jobs in layers:
                 self._drawing.draw(compose_jobs(jobs))
             wait_for(self._stream)
@@ -90,21 +91,20 @@ class CudaCompositor:
         self._canvases.clear()
         self._drawing.close()
 
-    def _canvas(self, position: int, plan: CanvasPlan) -> Any:
+    def _canvas(self, position: int, plan: CanvasPlan, sample: np.dtype[Any]) -> Any:
         key = position, plan.width_px, plan.height_px
         found = self._canvases.get(key)
-        if found is None:
-            dtype = np.uint16 if self._deep else np.uint8
+        if found is None or found.dtype != sample:
             with translated("allocating a canvas"):
-                found = cupy().empty((plan.height_px * 3 // 2, plan.width_px), dtype)
+                found = cupy().empty((plan.height_px * 3 // 2, plan.width_px), sample)
             self._canvases[key] = found
         return found
 
-    def _blacken(self, size: tuple[int, int], addresses: list[int]) -> None:
+    def _blacken(self, size: tuple[int, int], addresses: list[int], *, deep: bool) -> None:
         width, height = size
         pointers = self._black.upload(np.array(addresses, np.uint64), self._stream)
         grid = (-(-width * height * 3 // 2 // _THREADS), len(addresses), 1)
-        arguments = (np.uint64(pointers.data.ptr), np.int32(width), np.int32(height), np.int32(self._deep))
+        arguments = (np.uint64(pointers.data.ptr), np.int32(width), np.int32(height), np.int32(deep))
         kernel("blacken")(grid, (_THREADS,), arguments)
         self._stream.synchronize()  # the upload's buffer is used again for the next size
 

@@ -16,8 +16,8 @@ from dualface_ray.media import EncodeSession, EncodeSpec
 
 
 @lru_cache(maxsize=8)
-def has_nvenc(codec: str) -> bool:
-    """Whether this card encodes this codec; asks the driver at most once a process.
+def has_nvenc(codec: str, bits: int = 8) -> bool:
+    """Whether this card encodes this codec with so many bits a sample; asks the driver at most once a process.
 
     The answer for data-centre cards comes from their name: asking opens a session, which is what they cannot do.
     """
@@ -29,7 +29,7 @@ def has_nvenc(codec: str) -> bool:
             caps = dict(video_codec().GetEncoderCaps(gpuid=0, codec=codec))
         except Exception:  # whatever the reason, encoding on the CPU works; the report names the encoder used
             return False
-    return bool(caps)
+    return bool(caps) and (bits == 8 or bool(caps.get("support_10bit_encode", 1)))
 
 
 def open_encoder(spec: EncodeSpec, plan: DevicePlan) -> EncodeSession:
@@ -39,7 +39,7 @@ def open_encoder(spec: EncodeSpec, plan: DevicePlan) -> EncodeSession:
         EncoderSessionsExhausted: NVENC allows no further session, or the plan does not.
         EncodeError: it cannot be opened.
     """
-    if plan.encoder == "nvenc" or (not plan.encoder and has_nvenc(spec.codec)):
+    if plan.encoder == "nvenc" or (not plan.encoder and has_nvenc(spec.codec, spec.bits)):
         gate = SessionGate(plan.encoder_sessions, gate_folder(device().uuid))
         return NvencSession(spec, gate, video_codec(), new_stream(), context_handle())
     return host_encoder(spec, cores())

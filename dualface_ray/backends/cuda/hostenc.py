@@ -32,10 +32,10 @@ RING_SLOTS = 6
 class Downloader(Protocol):
     """Brings canvases to host memory."""
 
-    def slots(self, count: int, shape: tuple[int, int]) -> list[npt.NDArray[np.uint8]]:
+    def slots(self, count: int, shape: tuple[int, int], sample: np.dtype[Any]) -> list[npt.NDArray[Any]]:
         """Host memory for so many pictures."""
 
-    def fetch(self, canvas: Canvas, slot: npt.NDArray[np.uint8]) -> None:
+    def fetch(self, canvas: Canvas, slot: npt.NDArray[Any]) -> None:
         """Copy; complete on return."""
 
 
@@ -46,15 +46,15 @@ class PinnedDownloader:
         self._stream = new_stream()
         self._memory: Any = None
 
-    def slots(self, count: int, shape: tuple[int, int]) -> list[npt.NDArray[np.uint8]]:
-        """Pinned memory for so many pictures of this shape, uint8."""
+    def slots(self, count: int, shape: tuple[int, int], sample: np.dtype[Any]) -> list[npt.NDArray[Any]]:
+        """Pinned memory for so many pictures of this shape and kind of sample."""
         size = shape[0] * shape[1]
         with translated("allocating pinned memory"):
-            self._memory = cupy().cuda.alloc_pinned_memory(count * size)
-        flat = np.frombuffer(self._memory, np.uint8, count * size)
+            self._memory = cupy().cuda.alloc_pinned_memory(count * size * sample.itemsize)
+        flat = np.frombuffer(self._memory, sample, count * size)
         return list(flat.reshape(count, *shape))
 
-    def fetch(self, canvas: Canvas, slot: npt.NDArray[np.uint8]) -> None:
+    def fetch(self, canvas: Canvas, slot: npt.NDArray[Any]) -> None:
         """Copy one canvas; complete on return."""
         enter_device()
         with translated("downloading a picture"):
@@ -91,11 +91,12 @@ class HostEncodeSession:
         self._pool = pool
         self._downloader = downloader
         self._shape = (spec.height_px * 3 // 2, spec.width_px)
-        self._free = deque(downloader.slots(ring_slots, self._shape))
+        self._sample: np.dtype[Any] = np.dtype(np.uint8 if spec.bits == 8 else np.uint16)
+        self._free = deque(downloader.slots(ring_slots, self._shape, self._sample))
         self._ring_slots = ring_slots
         self._at_once = at_once
         self._changed = threading.Condition()
-        self._waiting: deque[tuple[npt.NDArray[np.uint8], int]] = deque()
+        self._waiting: deque[tuple[npt.NDArray[Any], int]] = deque()
         self._busy = False
         self._packets: list[Packet] = []
         self._error: BaseException | None = None
@@ -123,9 +124,9 @@ class HostEncodeSession:
         """
         if self._finished or self._closed:
             raise EncodeError("the encoder is closed", where=self._where)
-        if tuple(canvas.shape) != self._shape or canvas.dtype != np.uint8:
+        if tuple(canvas.shape) != self._shape or canvas.dtype != self._sample:
             raise EncodeError(
-                f"a canvas must be uint8 {self._shape}, not {canvas.dtype} {canvas.shape}", where=self._where
+                f"a canvas must be {self._sample} {self._shape}, not {canvas.dtype} {canvas.shape}", where=self._where
             )
         with self._changed:
             self._changed.wait_for(lambda: self._free or self._error is not None)

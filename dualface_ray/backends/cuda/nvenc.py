@@ -23,6 +23,8 @@ _EXHAUSTED = re.compile(r"(?:returned error|error code|error)\D{0,4}(10|21)\b", 
 """NV_ENC_ERR_OUT_OF_MEMORY (10: old drivers) and NV_ENC_ERR_INCOMPATIBLE_CLIENT_KEY (21: new ones) on opening."""
 _KEY_PICTURES = frozenset({2, 3})
 """NV_ENC_PIC_TYPE_I and NV_ENC_PIC_TYPE_IDR."""
+_FORMATS = {"h264": {8: "NV12"}, "hevc": {8: "NV12", 10: "P010"}, "av1": {8: "NV12"}}
+"""What canvases are called, by codec and bits; 10 bits as on the CPU, for HEVC alone."""
 _PRESETS = {
     "ultrafast": "P1",
     "superfast": "P1",
@@ -42,17 +44,12 @@ class Planes:
 
     def __init__(self, canvas: Canvas, width_px: int, height_px: int) -> None:
         bytes_per_sample = int(canvas.dtype.itemsize)
-        row, kind = width_px * bytes_per_sample, f"|u{bytes_per_sample}"
-        address = address_of(canvas)
+        kind, address = f"|u{bytes_per_sample}", address_of(canvas)
+        chroma = address + width_px * bytes_per_sample * height_px
         self._keep = canvas
         self._planes = [
-            _Plane((height_px, width_px, 1), (row, bytes_per_sample, bytes_per_sample), kind, address),
-            _Plane(
-                (height_px // 2, width_px // 2, 2),
-                (row, 2 * bytes_per_sample, bytes_per_sample),
-                kind,
-                address + row * height_px,
-            ),
+            _Plane((height_px, width_px, 1), kind, address),
+            _Plane((height_px // 2, width_px // 2, 2), kind, chroma),
         ]
 
     def cuda(self) -> list[_Plane]:
@@ -61,10 +58,12 @@ class Planes:
 
 
 class _Plane:
-    def __init__(self, shape: tuple[int, ...], strides: tuple[int, ...], kind: str, address: int) -> None:
+    """Dense, which no strides say: those the library wants for P010 (2.2.4: ``(2 * width, 2, 1)``) are of no array."""
+
+    def __init__(self, shape: tuple[int, ...], kind: str, address: int) -> None:
         self.__cuda_array_interface__ = {
             "shape": shape,
-            "strides": strides,
+            "strides": None,
             "typestr": kind,
             "data": (address, False),
             "version": 3,
@@ -108,17 +107,17 @@ class NvencSession:
         library: the module PyNvVideoCodec, or a double with its interface.
         stream: CUDA stream for the copies; has ``ptr`` and ``synchronize``.
         context: CUcontext of this process, so that the encoder makes none of its own.
-        deep: canvases hold 10 bits (P010).
 
     Raises:
         EncoderSessionsExhausted: the gate or the driver allows no further session; open the next one in a new process.
         EncodeError: the encoder refuses the parameters.
     """
 
-    def __init__(
-        self, spec: EncodeSpec, gate: SessionGate, library: Any, stream: Any, context: int, *, deep: bool = False
-    ) -> None:
+    def __init__(self, spec: EncodeSpec, gate: SessionGate, library: Any, stream: Any, context: int) -> None:
+        if spec.bits not in _FORMATS.get(spec.codec, {}):
+            raise EncodeError(f"{spec.codec} is not written with {spec.bits} bits", remedy="Use encode.codec=hevc.")
         self.spec = spec
+        self._sample = "uint8" if spec.bits == 8 else "uint16"
         self._library = library
         self._stream = stream
         self._where = f"nvenc {spec.codec} {spec.width_px}x{spec.height_px}"
@@ -132,7 +131,7 @@ class NvencSession:
                 self._encoder = library.CreateEncoder(
                     spec.width_px,
                     spec.height_px,
-                    "P010" if deep else "NV12",
+                    _FORMATS[spec.codec][spec.bits],
                     False,
                     cudacontext=context,
                     cudastream=stream.ptr,
@@ -164,8 +163,9 @@ class NvencSession:
         if self._frames and pts_ticks <= self._frames[-1]:
             raise EncodeError(f"time stamps must increase: {pts_ticks} after {self._frames[-1]}", where=self._where)
         width, height = self.spec.width_px, self.spec.height_px
-        if tuple(canvas.shape) != (height * 3 // 2, width):
-            raise EncodeError(f"a canvas must be ({height * 3 // 2}, {width}), not {canvas.shape}", where=self._where)
+        if tuple(canvas.shape) != (height * 3 // 2, width) or canvas.dtype != self._sample:
+            wanted = f"{self._sample} ({height * 3 // 2}, {width})"
+            raise EncodeError(f"a canvas must be {wanted}, not {canvas.dtype} {canvas.shape}", where=self._where)
         picture = self._library.NV_ENC_PIC_PARAMS()
         picture.inputTimeStamp = self._sent
         self._frames.append(pts_ticks)
