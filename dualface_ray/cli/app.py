@@ -161,7 +161,9 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of clip and results.")] = Path(
         "demo-out"
     ),
-    scene: Annotated[str, typer.Option("--scene", metavar="NAME", help="Which scene.")] = "conversation",
+    scene: Annotated[
+        str, typer.Option("--scene", metavar="NAME", help="Which scene; a wrong name lists them.")
+    ] = "conversation",
     faces: Annotated[
         Path | None, typer.Option("--faces", metavar="DIR", help="Photographs of your own people.")
     ] = None,

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from dualface_ray.cli.display import working
 from dualface_ray.cli.follow import terminated_is_interrupted
 from dualface_ray.cli.run import Request, run_request
 from dualface_ray.cli.text import shown
@@ -92,11 +95,13 @@ def render_clip(request: DemoRequest, *, talk: bool = True) -> Path:
         raise OutputExistsError(
             "this file is there and no demo made it", where=str(clip), remedy="Use another -o folder or --overwrite."
         )
-    if talk:
-        sys.stderr.write(f"dualface: rendering {request.seconds:g} s of the scene {request.scene}\n")
+    doing = f"rendering {request.seconds:g} s of the scene {request.scene}"
     try:
-        request.output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".render-", dir=request.output) as folder:
+        with (
+            working(doing, sys.stderr) if talk else nullcontext(),
+            _made(request.output),
+            tempfile.TemporaryDirectory(prefix=".render-", dir=request.output) as folder,
+        ):
             draft = Path(folder) / clip.name
             make_demo(draft, request.scene, seconds=request.seconds, seed=request.seed, faces_dir=request.faces)
             truth_path(draft).replace(truth_path(clip))
@@ -108,3 +113,17 @@ def render_clip(request: DemoRequest, *, talk: bool = True) -> Path:
             remedy="Use another -o folder.",
         ) from error
     return clip
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """The folder is there within this block; after a failure a new one that is empty goes again."""
+    new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except Exception:
+        if new:
+            with suppress(OSError):
+                folder.rmdir()
+        raise

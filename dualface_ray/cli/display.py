@@ -41,7 +41,7 @@ def open_display(*, as_json: bool, quiet: bool, out: TextIO, err: TextIO) -> Ite
         from dualface_ray.cli.plain import QuietDisplay
 
         yield QuietDisplay(err)
-    elif err.isatty() and os.environ.get("TERM") not in _DUMB:
+    elif can_redraw(err):
         from dualface_ray.cli.live import LiveDisplay
 
         with LiveDisplay(out, err) as display:
@@ -54,3 +54,25 @@ def open_display(*, as_json: bool, quiet: bool, out: TextIO, err: TextIO) -> Ite
             yield plain
         finally:
             plain.close()
+
+
+@contextmanager
+def working(line: str, err: TextIO) -> Iterator[None]:
+    """Within this block a terminal shows what is being done, and since when; elsewhere it is said once."""
+    if not can_redraw(err):
+        err.write(f"dualface: {line}\n")
+        err.flush()
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=Console(file=err), transient=True) as progress:
+        progress.add_task(line, total=None)
+        yield
+
+
+def can_redraw(stream: TextIO) -> bool:
+    """Whether it is a terminal whose cursor moves."""
+    return stream.isatty() and os.environ.get("TERM") not in _DUMB

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from dualface_ray.cli.text import shown, size
+from dualface_ray.cli.text import shown
 from dualface_ray.errors import RequestError
 
 
@@ -31,7 +31,9 @@ def list_all(*, as_json: bool = False) -> int:
             }
             sys.stdout.write(json.dumps(facts) + "\n")
             continue
-        state = f"cached: {cached_path(spec.name)}" if here else f"not here ({size(spec.archive_bytes)} to fetch)"
+        state = (
+            f"cached: {cached_path(spec.name)}" if here else f"not here ({spec.archive_bytes / 1e6:.0f} MB to fetch)"
+        )
         sys.stdout.write(f"{spec.name:<14}{spec.kind:<11}{spec.licence:<9}{shown(state)}\n")
         sys.stdout.write(f"{'':<14}{shown(spec.summary)}\n")
     return 0
