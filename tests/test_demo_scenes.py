@@ -45,7 +45,7 @@ def test_there_are_the_scenes_the_specification_names() -> None:
         "conversation", "crossing_lr", "crossing_rl", "swap_sides", "cuts", "fast_motion", "bystander", "absence",
         "approach", "low_light", "profile", "vfr", "three_people", "picture_on_wall", "flash", "whip_pan",
         "shot_reverse_shot", "remote_call", "dissolve", "inserts", "jump_cuts", "zoom_cuts", "late_second", "only_one",
-        "lookalikes",
+        "lookalikes", "black_wall",
     }  # fmt: skip
     assert needed <= set(SCENES)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dualface_ray.demo.motion import Wander
 from dualface_ray.demo.pair import Pair
-from dualface_ray.demo.scene import SCREEN, SLIDE, Camera, Context, Look, Pane, Pose, Scene
+from dualface_ray.demo.scene import SCREEN, SLIDE, WALL, Camera, Context, Look, Pane, Pose, Scene
 
 _BLACK_SHARE = 0.35
 """Share of a fade through black in which nothing but black is seen."""
@@ -114,6 +114,18 @@ def shot_reverse_shot(context: Context) -> Scene:
         else:
             camera = pair.close_up(people[0], 1 + people[0], zoom, asides[people[0]])
         edit.shots.append(Shot(start, _same(camera), _poses(pair, people)))
+    return edit.scene()
+
+
+def black_wall(context: Context) -> Scene:
+    """Each alone before the same black wall, in turn, at the same place: only faces tell where the cuts are."""
+    pair = Pair(context)
+    first = int(context.rng.integers(2))
+    edit = Edit()
+    for k, start in enumerate(_starts(context, 7)):
+        who = (first + k) % 2
+        camera = pair.close_up(who, WALL, 0.36 / pair.size[who])
+        edit.shots.append(Shot(start, _same(camera), _poses(pair, (who,))))
     return edit.scene()
 
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from dualface_ray.demo.faces import FACE_HEIGHT_PX
 from dualface_ray.demo.person import MOUTH_LEVELS, Person
 from dualface_ray.demo.room import OVERSCAN, paint_room
-from dualface_ray.demo.scene import PHOTO, SCREEN, SLIDE, Camera, Pose
-from dualface_ray.demo.slide import paint_screen, paint_slide
+from dualface_ray.demo.scene import PHOTO, SCREEN, SLIDE, WALL, Camera, Pose
+from dualface_ray.demo.slide import paint_screen, paint_slide, paint_wall
 from dualface_ray.demo.sprite import U8, Affine, Canvas, Sprite, halved, to_planes
 from dualface_ray.demo.truth import Box, TruthFace
 
@@ -118,7 +118,8 @@ class Picture:
             return self._still[1]
         width, height = self._size
         if camera.room not in self._rooms:
-            paint = paint_room if camera.room < SLIDE else paint_slide if camera.room < SCREEN else paint_screen
+            painters = {WALL: paint_wall, SCREEN: paint_screen, SLIDE: paint_slide, 0: paint_room}
+            paint = next(painter for first, painter in painters.items() if camera.room >= first)
             self._rooms[camera.room] = to_planes(paint(width, height, self._seed * 97 + camera.room))
         luma, chroma = self._rooms[camera.room]
         zoom = 1 + (camera.zoom - 1) * camera.wall

@@ -15,6 +15,8 @@ SLIDE = 100
 """Rooms from this number on are slides: a title, lines of text, bars."""
 SCREEN = 200
 """Rooms from this number on are the plain dark screen behind the windows of a call."""
+WALL = 300
+"""Rooms from this number on are the same black wall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Camera:
     """How the world is seen: mirrored positions (the angle from the other side), zoom about the middle, shift."""
 
     room: int = 0
-    """Which background; see ``SLIDE`` and ``SCREEN``."""
+    """Which background; see ``SLIDE``, ``SCREEN`` and ``WALL``."""
     mirror: bool = False
     zoom: float = 1.0
     dx: float = 0.0

@@ -7,7 +7,7 @@ from dataclasses import replace
 from dualface_ray.demo.actor import Actor
 from dualface_ray.demo.call import remote_call
 from dualface_ray.demo.company import bystander, late_second, lookalikes, only_one, picture_on_wall, three_people
-from dualface_ray.demo.edits import cuts, dissolve, inserts, jump_cuts, shot_reverse_shot, zoom_cuts
+from dualface_ray.demo.edits import black_wall, cuts, dissolve, inserts, jump_cuts, shot_reverse_shot, zoom_cuts
 from dualface_ray.demo.motion import Wander, ease, path
 from dualface_ray.demo.pair import Pair
 from dualface_ray.demo.scene import Camera, Context, Look, Pose, Scene, SceneFactory
@@ -219,6 +219,7 @@ SCENES: dict[str, SceneFactory] = {
     for factory in (
         conversation, crossing_lr, crossing_rl, swap_sides, cuts, fast_motion, bystander, absence, approach, low_light,
         profile, vfr, three_people, picture_on_wall, flash, whip_pan, handheld, huddle, sync,
-        shot_reverse_shot, remote_call, dissolve, inserts, jump_cuts, zoom_cuts, late_second, only_one, lookalikes,
+        shot_reverse_shot, black_wall, remote_call, dissolve, inserts, jump_cuts, zoom_cuts, late_second, only_one,
+        lookalikes,
     )
 }  # fmt: skip

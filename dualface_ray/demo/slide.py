@@ -1,4 +1,4 @@
-"""Slide: pictures without people: a page of a talk, the dark screen behind the windows of a call."""
+"""Slide: what is no room: a page of a talk, the dark screen behind the windows of a call, a black wall."""
 
 from __future__ import annotations
 
@@ -43,6 +43,14 @@ def paint_screen(width_px: int, height_px: int, seed: int) -> U8:
         colour = _INKS[1] if button == 4 else (90, 84, 80 + int(rng.integers(20)))
         cv2.circle(picture, centre, round(0.018 * height_px), colour, -1)
     return picture
+
+
+def paint_wall(width_px: int, height_px: int, _seed: int) -> U8:
+    """Black with a soft light in the middle, always the same; of ``OVERSCAN`` times the picture's size."""
+    picture, _, _ = _plain(width_px, height_px, (9, 8, 8))
+    middle = (picture.shape[1] // 2, picture.shape[0] // 2)
+    cv2.ellipse(picture, middle, (width_px // 3, height_px // 3), 0, 0, 360, (26, 24, 24), -1)
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), height_px / 8), np.uint8)
 
 
 def _plain(width_px: int, height_px: int, colour: tuple[int, int, int]) -> tuple[U8, float, float]:
