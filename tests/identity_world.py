@@ -72,7 +72,11 @@ def spread(rng: np.random.Generator, size: int, count: int, distance: float) -> 
 
 @dataclass
 class World:
-    """A scene. ``actors``: name -> path; later names are in front. ``cuts``: times of hard cuts."""
+    """A scene. ``actors``: name -> path; later names are in front. ``cuts``: times of hard cuts.
+
+    With ``dissolve_s`` shots fade into one another for so long around the cuts, with ``black_s`` through black; with
+    ``plain`` all shots have the same picture, so that nothing but the faces tells where the cuts are.
+    """
 
     actors: dict[str, Path]
     seconds: float = 10.0
@@ -82,6 +86,9 @@ class World:
     cuts: tuple[float, ...] = ()
     flashes: tuple[float, ...] = ()
     whips: tuple[tuple[float, float], ...] = ()
+    dissolve_s: float = 0.0
+    black_s: float = 0.0
+    plain: bool = False
     seed: int = 0
     noise: float = 0.012
     """Detector noise over the face height."""
@@ -105,6 +112,8 @@ class World:
         self.faces_ = dict(zip(names, spread(rng, EMBEDDING_SIZE, len(names), self.face_distance), strict=True))
         self.shifts = [unit(rng.standard_normal(DESCRIPTOR_SIZE)) for _ in range(len(self.cuts) + 1)]
         self.pictures = [rng.integers(20, 230, (4, 8)) for _ in range(len(self.cuts) + 2)]
+        if self.plain:
+            self.pictures = self.pictures[:1] * len(self.pictures)
         if not self.pts:
             t = Fraction(0)
             while t < self.seconds:
@@ -132,6 +141,8 @@ class World:
         """Boxes of all faces that are mostly visible."""
         t = self.time(frame)
         shown: dict[str, tuple[float, float, float, float]] = {}
+        if self.light(t) < 0.1:
+            return shown
         names = list(self.actors)
         for i, name in enumerate(names):
             box = self.box(name, t)
@@ -203,7 +214,12 @@ class World:
 
     def signature(self, frame: int) -> np.ndarray:
         t = self.time(frame)
-        picture = np.kron(self.pictures[self.shot(t)], np.ones((5, 4)))[:18, :32].astype(float)
+        picture = self.picture(self.shot(t))
+        for k, cut in enumerate(self.cuts):
+            if abs(t - cut) < 0.5 * self.dissolve_s:
+                share = 0.5 + (t - cut) / self.dissolve_s
+                picture = (1 - share) * self.picture(k) + share * self.picture(k + 1)
+        picture = picture * self.light(t)
         for a, b in self.whips:
             if a <= t < b:
                 picture = np.roll(picture, int((t - a) * 90), axis=1)
@@ -214,6 +230,18 @@ class World:
         rng = np.random.default_rng((self.seed, frame, 3))
         luma = np.clip(picture + rng.standard_normal(picture.shape) * 2, 0, 255).astype(np.uint8)
         return np.concatenate([luma.ravel(), np.zeros(SIGNATURE_BYTES - luma.size, np.uint8)])
+
+    def light(self, t: float) -> float:
+        """Brightness while shots fade through black."""
+        light = 1.0
+        for cut in self.cuts:
+            if abs(t - cut) < 0.5 * self.black_s:
+                light = max(0.0, (2 * abs(t - cut) / self.black_s - 0.3) / 0.7)
+        return light
+
+    def picture(self, shot: int) -> np.ndarray:
+        """Luma of a shot."""
+        return np.kron(self.pictures[shot], np.ones((5, 4)))[:18, :32].astype(float)
 
     def info(self) -> StreamInfo:
         rate = Fraction(len(self.pts) - 1) / (Fraction(self.pts[-1] - self.pts[0]) * self.time_base)

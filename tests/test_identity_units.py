@@ -138,7 +138,7 @@ def test_embeddings_outweigh_the_descriptor_and_exclusion_names_the_other() -> N
     b = Person("B", known=True, look_clear=True, look=np.eye(64, dtype=np.float32)[0], embeddings=[face_b])
     one, two = track(0, sight(100, look=0)), track(1, sight(500, look=0))
     two.probes.append(face_a)
-    verdicts = judge([one, two], [a, b], SETTINGS, strangers_seen=False)
+    verdicts = judge([one, two], [a, b], SETTINGS, others=False)
     assert [v.label for v in verdicts] == ["B", "A"]
     assert min(v.margin for v in verdicts) >= SETTINGS.identity.decide_margin
     assert verdicts[1].evidence.embedding == pytest.approx(0.0, abs=1e-3)
@@ -149,7 +149,7 @@ def test_a_stranger_is_not_taken_for_the_missing_person() -> None:
     a = Person("A", known=True, embeddings=[unit(rng, 128)])
     guest = track(0, sight(100))
     guest.probes.append(unit(rng, 128))
-    (verdict,) = judge([guest], [a], SETTINGS, strangers_seen=False)
+    (verdict,) = judge([guest], [a], SETTINGS, others=False)
     assert verdict.label == "-"
 
 

@@ -34,7 +34,7 @@ from dualface_ray.identity import (
 )
 from dualface_ray.settings import Settings
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dualface_ray.identity.cast import Cast, Role
 from dualface_ray.identity.casting import SurveyedFrame, build_cast, faces_to_embed
+from dualface_ray.identity.fades import FadeWatch, Glance
 from dualface_ray.identity.gallery import Person
 from dualface_ray.identity.knots import Frame, Knot
 from dualface_ray.identity.motion import Motion, iou
@@ -32,8 +33,10 @@ from dualface_ray.identity.tracks import (
 
 STATE_TYPES = (
     Crossing,
+    FadeWatch,
     Frame,
     FrameFact,
+    Glance,
     IdentityEvent,
     IdentityState,
     Knot,

@@ -55,6 +55,8 @@ def _break(tracker: Tracker, p: Track, q: Track) -> None:
     strangers = sum(1 for t in (p, q) if t.person == OTHER or (not t.person and not tracker.free()))
     for track in (p, q):
         track.closed = track.closed or "overlap"
+    for name in names:
+        tracker.persons[name].hidden = True
     if not names:
         return
     for crossing in tracker.crossings:

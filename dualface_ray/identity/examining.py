@@ -18,6 +18,7 @@ from dualface_ray.identity.knots import Frame
 from dualface_ray.identity.refine import between, spacing_wanted
 from dualface_ray.identity.sights import Sight, sights_of
 from dualface_ray.identity.state import IdentityState
+from dualface_ray.identity.swaps import confirmed, swapped
 from dualface_ray.identity.tracks import FrameFact
 from dualface_ray.settings import Settings
 
@@ -59,6 +60,9 @@ class Examiner:
         s.cutter.add(fact.frame_index, fact.signature)
         if fact.flags & FrameFlag.CUT_CANDIDATE and not first:
             s.candidates.append(fact.frame_index)
+        faded = s.fades.see(fact.frame_index, fact.pts_ticks * self.tick_s, fact.signature, s.candidates)
+        if faded is not None:
+            s.cuts[max(faded[0], s.frontier + 1)] = faded[1]
 
     def next(self) -> Ask | Look:
         """Examine the next frame whose faces are known, if nothing must be asked first."""
@@ -69,16 +73,24 @@ class Examiner:
             is_cut, why = s.cutter.is_cut(frame)
             if is_cut:
                 s.cuts[frame] = why
+                s.fades.cut(frame)
         limit = s.candidates[0] - 1 if s.candidates else s.taken
+        if s.fades.before is not None:  # what comes after one colour may be another shot
+            limit = min(limit, s.fades.flat - 1)
         target = min((f for f in s.waiting if f <= limit), default=-1)
         if target < 0:
             if s.taken - s.frontier >= s.gap or (ended and s.taken > s.frontier):
                 return self._force(limit if limit > s.frontier else s.taken)
             return Look.WAITING
-        self._trial = None
+        self._try(target)
         cut = min((f for f in s.cuts if f <= target), default=-1)
-        # The last frame of a shot ends its tracks exactly; within a shot, content decides.
-        wanted = [cut - 1] if cut >= 0 else self._closer(target)
+        if cut < 0 and self._trial is not None:
+            cut, looks = self._swap(target, limit)
+            if looks:
+                return self._ask_faces(looks)
+        # The last frame of a shot ends its tracks exactly, its first one begins those of the next (at a cut that the
+        # decoder saw, it has been looked at already); within a shot, content decides.
+        wanted = [cut - 1, cut] if cut >= 0 else self._closer(target)
         wanted = [f for f in wanted if s.frontier < f < target and f not in s.asked and f not in s.waiting]
         while wanted and not self._affordable(len(wanted), target):
             wanted = wanted[1::2]
@@ -128,19 +140,48 @@ class Examiner:
         s.waiting = {f: faces for f, faces in s.waiting.items() if f > frame}
         s.cutter.forget(min([frame, *s.candidates]))
 
+    def _try(self, target: int) -> None:
+        """Which of the followed faces the target's would be."""
+        s = self.state
+        self._trial = None
+        if not s.tracker.tracks and not len(s.waiting[target]):
+            return
+        faces = sights_of(target, self._time(target), s.waiting[target])
+        self._trial = target, faces, assign(s.tracker.live(), faces, self.settings.identity.descriptor_scale)
+
+    def _swap(self, target: int, limit: int) -> tuple[int, list[int]]:
+        """The first frame of a shot whose cut only the faces show (-1 = none), or frames to look at first."""
+        s = self.state
+        assert self._trial is not None  # noqa: S101 - the caller has looked
+        _, faces, trial = self._trial
+        odd = swapped(s.tracker, faces, trial)
+        if not odd:
+            return -1, []
+        cut = -1
+        if all(swap.again for swap in odd):
+            cut = s.frontier + 1  # the last frame was one of the new ones already
+        else:
+            steepest = s.cutter.steepest(s.frontier + 1, target)
+            later = min((f for f in s.waiting if target < f <= limit), default=-1)
+            looks = [f for f in (steepest - 1, steepest) if s.frontier < f < target]
+            looks += [min(limit, target + 2)] if later < 0 and limit > target else []
+            looks = [f for f in looks if f not in s.asked and f not in s.waiting]
+            if looks and s.frontier > s.shown - 1 and self._affordable(len(looks), target):
+                return -1, looks
+            if later >= 0 and confirmed(odd, sights_of(later, self._time(later), s.waiting[later])):
+                cut = steepest
+        if cut >= 0:
+            s.cuts[cut] = {"reason": "other faces"}
+        return cut, []
+
     def _closer(self, target: int) -> list[int]:
         """Frames between the frontier and the target that content makes worth looking at."""
         s = self.state
-        if target - s.frontier < 2 or self.settings.detect.every_frame:
-            return []
-        if not s.tracker.tracks and not len(s.waiting[target]):
+        if target - s.frontier < 2 or self.settings.detect.every_frame or self._trial is None:
             return []
         t_s = self._time(target)
-        faces = sights_of(target, t_s, s.waiting[target])
-        tracks = s.tracker.live()
-        trial = assign(tracks, faces, self.settings.identity.descriptor_scale)
-        self._trial = target, faces, trial
-        spacing, _ = spacing_wanted(tracks, faces, t_s, trial)
+        _, faces, trial = self._trial
+        spacing, _ = spacing_wanted(s.tracker.live(), faces, t_s, trial)
         if spacing == math.inf:
             return []
         steady = c.STEADY_SHARE / self.settings.identity.max_detect_hz

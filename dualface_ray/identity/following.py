@@ -15,6 +15,7 @@ from dualface_ray.identity.assign import Assignment, assign
 from dualface_ray.identity.crossings import break_overlaps, doubt, loosen, overlapped, same_face
 from dualface_ray.identity.motion import Motion, gap_widths
 from dualface_ray.identity.sights import OTHER, Sight, Track
+from dualface_ray.identity.swaps import alike, differs, somebody_hidden
 from dualface_ray.identity.tracker import Tracker
 from dualface_ray.settings import Settings
 
@@ -65,14 +66,31 @@ def follow(
             tracker.loose.append(face)
         else:
             begin(tracker, face, "start" if first else "cut" if new_shot else "", before)
+    tracker.seen_together()
     _close_lost(tracker, settings)
     loosen(tracker)
 
 
 def _see(tracker: Tracker, track: Track, face: Sight) -> None:
+    if _is_another(tracker, track, face):
+        first = track.sights.pop()
+        track.closed = "changed"
+        begin(tracker, first, "changed", track.last.frame)
+        tracker.tracks[-1].see(face)
+        return
+    stranger = tracker.strangers.get(track.stranger)
+    if stranger is not None and track.person == OTHER:
+        stranger.seen_s += face.t_s - track.last.t_s
     track.see(face)
     if track.person in tracker.persons:
         tracker.seen(tracker.persons[track.person], track, face)
+
+
+def _is_another(tracker: Tracker, track: Track, face: Sight) -> bool:
+    """Whether the last sight of a track already showed the somebody else that this face looks like."""
+    if track.odd_look is None or len(track.sights) < 2 or not alike(track.odd_look, face.look):
+        return False
+    return bool(differs(tracker, track, face)) and not somebody_hidden(tracker)
 
 
 def begin(tracker: Tracker, face: Sight, origin: str, before: int) -> None:

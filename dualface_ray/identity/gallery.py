@@ -43,6 +43,8 @@ class Person:
     """Motion at the last sight."""
     left_over: str = ""
     """Edge over which the person left (left, right, top, bottom), or ""."""
+    hidden: bool = False
+    """Met another face when last seen: may be behind it."""
     present: bool = False
     """For events: whether the person counts as in the picture."""
     unmet: bool = False

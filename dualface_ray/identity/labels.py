@@ -27,19 +27,18 @@ class Verdict:
 
 
 def judge(
-    undecided: Sequence[Track], free: Sequence[Person], settings: Settings, strangers_seen: bool
+    undecided: Sequence[Track], free: Sequence[Person], settings: Settings, others: bool, order: int = 0
 ) -> list[Verdict]:
     """Judge all undecided tracks of one shot together against the persons who are not elsewhere in the picture.
 
-    The margin of a track is the lead of the best joint labelling over the best one that labels this track otherwise.
+    ``others``: it may well be somebody else, for strangers were seen, or one of the two has not been met yet. The
+    margin of a track is the lead of the best joint labelling over the best one that labels this track otherwise.
+    ``order``, when both are free: 1 = in another shot A was on B's left, -1 = on the right, 0 = unknown.
     """
-    crowded = strangers_seen or len(undecided) > len(free)
+    crowded = others or len(undecided) > len(free)
     presence = c.PRESENCE_STRANGERS if crowded else c.PRESENCE_EVIDENCE
     table = [
-        [
-            evidence(track, p, settings, track.shot != p.last_shot, track.origin == "crossing" and len(free) > 1)
-            for p in free
-        ]
+        [evidence(track, p, settings, _elsewhere(track, p), track.origin == "crossing" and len(free) > 1) for p in free]
         for track in undecided
     ]
     best_by: list[dict[int, float]] = [{} for _ in undecided]
@@ -50,6 +49,9 @@ def judge(
     def descend(i: int, used: int, total: float) -> None:
         nonlocal best_total, best
         if i == len(undecided):
+            if order and {0, 1} <= set(chosen):
+                a, b = (undecided[chosen.index(p)].first_x for p in (0, 1))
+                total += c.ORDER_EVIDENCE * (order if a < b else -order)
             if total > best_total:
                 best_total, best = total, chosen.copy()
             for k, label in enumerate(chosen):
@@ -73,6 +75,11 @@ def judge(
         shown = table[i][label] if label >= 0 else max(table[i], key=lambda e: e.nats, default=Evidence(0.0))
         verdicts.append(Verdict(track.track_id, free[label].name if label >= 0 else OTHER, lead, shown))
     return verdicts
+
+
+def _elsewhere(track: Track, person: Person) -> bool:
+    """Whether the place of a track says nothing about this person."""
+    return track.shot != person.last_shot or track.origin == "changed"
 
 
 def principal_order(tracks: Sequence[Track]) -> list[Track]:

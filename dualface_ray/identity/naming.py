@@ -31,7 +31,9 @@ def decide(tracker: Tracker, settings: Settings, deadline: int, may_probe: bool)
     free = tracker.free()
     asked: list[Track] = []
     if free:
-        verdicts = judge(waiting, free, settings, tracker.strangers_seen)
+        others = tracker.strangers_seen or not all(p.known for p in tracker.persons.values())
+        elsewhere = len(free) == len(tracker.persons) and all(p.last_shot != tracker.shot for p in free)
+        verdicts = judge(waiting, free, settings, others, tracker.order if elsewhere else 0)
         for track, verdict in zip(waiting, verdicts, strict=True):
             if _settle(tracker, track, verdict, settings, deadline, may_probe):
                 asked.append(track)
@@ -66,7 +68,8 @@ def _settle(
     enough = verdict.margin >= settings.identity.decide_margin
     fresh = tracker.t_s - track.probed_s >= c.PROBE_EVERY_S
     if reid != "off" and ready and may_probe and fresh and track.probe_rounds < c.PROBE_ROUNDS:
-        must = (reid == "always" or any(p.unmet for p in tracker.free())) and track.probe_rounds == 0
+        must = reid == "always" or any(p.unmet for p in tracker.free()) or _was_away(tracker, track, verdict, settings)
+        must &= track.probe_rounds == 0
         unsure = not enough and (not hidden or urgent)
         if must or unsure or (enough and hidden and track.probe_rounds == 0 and urgent):
             return True
@@ -78,6 +81,22 @@ def _settle(
             return False  # not one of the known: perhaps the other place's owner
         _name(tracker, track, verdict.label, "evidence" if enough else "best guess", verdict)
     return False
+
+
+def _was_away(tracker: Tracker, track: Track, verdict: Verdict, settings: Settings) -> bool:
+    """Whether the likely person comes back from another shot or a long absence: then clothes do not make the man."""
+    person = tracker.persons.get(verdict.label)
+    if person is None:  # somebody who may be given a place is remembered by the face
+        return any(_is_long_gone(tracker, p, settings) for p in tracker.free())
+    return (
+        track.origin == "changed"
+        or person.last_shot != track.shot
+        or track.born_s - person.last_s > settings.identity.max_predict_s
+    )
+
+
+def _is_long_gone(tracker: Tracker, person: Person, settings: Settings) -> bool:
+    return not person.is_cast and tracker.t_s - person.last_s > settings.identity.replace_after_s
 
 
 def _give_places(tracker: Tracker, deadline: int) -> None:
@@ -113,6 +132,7 @@ def _name(tracker: Tracker, track: Track, label: str, reason: str, verdict: Verd
     track.checked_s = tracker.t_s
     if label == OTHER:
         tracker.strangers_seen = True
+        tracker.recognise(track)
         return
     person = tracker.persons[label]
     detail: dict[str, float | str] = {"reason": reason}
@@ -146,7 +166,10 @@ def _resolve(tracker: Tracker, track: Track) -> None:
 
 
 def replace_owners(tracker: Tracker, settings: Settings) -> None:
-    """Give a place to a long-standing third face when its owner was a picture, or a guest who is long gone."""
+    """Give a place to a long-standing third face when its owner was a picture, or a guest who is long gone.
+
+    Who was seen for longer is told over all shots in which the face was recognised.
+    """
     strangers = [t for t in tracker.live() if t.person == OTHER and not t.is_static and t.missed_from < 0]
     for person in tracker.persons.values():
         if person.is_cast:
@@ -155,11 +178,17 @@ def replace_owners(tracker: Tracker, settings: Settings) -> None:
         for track in strangers:
             dwell = tracker.t_s - track.born_s
             still = mine is not None and mine.is_static and dwell > c.PLACE_DWELL_S + c.STATIC_S
-            gone = mine is None and tracker.t_s - person.last_s > settings.identity.replace_after_s
-            if still or (gone and dwell > person.seen_s and dwell > c.PLACE_DWELL_S):
+            known = tracker.strangers.get(track.stranger)
+            seen_s = max(dwell, known.seen_s if known is not None else 0.0)
+            gone = mine is None and _is_long_gone(tracker, person, settings) and seen_s > person.seen_s
+            if still or (gone and dwell > c.PLACE_DWELL_S):
                 if mine is not None:
                     mine.person = OTHER
                 tracker.persons[person.name] = Person(person.name)
+                if known is not None:
+                    tracker.persons[person.name].embeddings = known.embeddings
+                    tracker.persons[person.name].seen_s = known.seen_s
+                    del tracker.strangers[track.stranger]
                 tracker.note(tracker.frame, "replaced", person.name, {"reason": "a picture" if still else "long gone"})
                 _name(tracker, track, person.name, "replaced", None)
                 strangers.remove(track)

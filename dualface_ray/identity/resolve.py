@@ -47,7 +47,7 @@ def person_track(
             later = path[at + 1] if at + 1 < len(path) else None
             box = bent(before, after, t_s, passing(before, after, later))
             return PersonTrack(PersonState.PREDICTED, box, before.score * fade)
-    limit = c.LEFT_S if before.ended == "left" else max_predict_s
+    limit = {"left": c.LEFT_S, "changed": 0.0}.get(before.ended, max_predict_s)
     if since > limit:
         return _ABSENT
     box = drift(before, t_s)

@@ -57,6 +57,12 @@ class ShotCutter:
             self.first = frame
         self.signatures.append(np.array(signature, np.uint8))
 
+    def steepest(self, first: int, last: int) -> int:
+        """Which of these frames differs most from the one before it (of those still held)."""
+        held = range(max(first, self.first + 1), min(last, self.first + len(self.signatures) - 1) + 1)
+        known = self.signatures
+        return max(held, key=lambda f: change(known[f - self.first - 1], known[f - self.first]), default=last)
+
     def forget(self, before: int) -> None:
         """Drop what no later candidate needs: everything more than ``wait_frames`` before that frame."""
         drop = max(0, before - self.wait_frames - 2 - self.first)

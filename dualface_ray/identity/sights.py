@@ -82,7 +82,7 @@ class Track:
     track_id: int
     shot: int
     origin: str
-    """Why it began: start, entry, crossing, cut."""
+    """Why it began: start, entry, crossing, cut, changed."""
     motion: Motion
     born: int
     born_s: float
@@ -100,12 +100,16 @@ class Track:
     look_sum: F32 | None = None
     look_hits: int = 0
     """Clear descriptors in it; 0 = it is the latest unclear one."""
+    odd_look: F32 | None = None
+    """Of the last sight, when it looked like somebody else."""
     first_x: float = 0.0
     first_y: float = 0.0
     roam: float = 0.0
     """Farthest way of the centre from where it began, in widths."""
     probes: list[F32] = field(default_factory=list)
     """Embeddings of this track's own sights."""
+    stranger: int = -1
+    """Number of the known stranger whose face it is; -1 = none."""
     probe_rounds: int = 0
     probed_s: float = -math.inf
     missed_from: int = -1
@@ -125,8 +129,15 @@ class Track:
         """Whether it has lain still as only a picture does."""
         return self.last.t_s - self.born_s >= c.STATIC_S and self.roam < c.STATIC_WIDTHS
 
+    def differs(self, sight: Sight) -> bool | None:
+        """Whether a sight looks like somebody else; None = that cannot be said."""
+        if self.look_hits < c.MIN_HITS or not sight.clear:
+            return None
+        distance = look_distance(self.look, sight.look)
+        return None if distance is None else distance > c.LOOK_CHANGED
+
     def see(self, sight: Sight) -> None:
-        """Take the next sight in."""
+        """Take the next sight in; one that looks like somebody else leaves the mean descriptor as it is."""
         if self.hits:
             self.motion.update(sight.t_s, sight.box)
         x, y = 0.5 * (sight.box[0] + sight.box[2]), 0.5 * (sight.box[1] + sight.box[3])
@@ -138,7 +149,8 @@ class Track:
         self.hits += 1
         self.missed_from = -1
         self.sights.append(sight)
-        if sight.look is not None and (sight.clear or not self.look_hits):
+        self.odd_look = sight.look if self.differs(sight) else None
+        if sight.look is not None and self.odd_look is None and (sight.clear or not self.look_hits):
             if self.look_sum is None or not self.look_hits:
                 self.look_sum = sight.look.copy()
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dualface_ray.frames import Faces
+from dualface_ray.identity.fades import FadeWatch
 from dualface_ray.identity.knots import Frame, Knot
 from dualface_ray.identity.probing import Probe
 from dualface_ray.identity.shots import ShotCutter
@@ -21,6 +22,7 @@ class IdentityState:
     """Longest run of frames without an examined one."""
     tracker: Tracker
     cutter: ShotCutter
+    fades: FadeWatch = field(default_factory=FadeWatch)
     queue: list[FrameFact] = field(default_factory=list)
     """Pushed, not yet taken."""
     waiting: dict[int, Faces] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dualface_ray.identity import constants as c
-from dualface_ray.identity.gallery import Person
+from dualface_ray.identity.gallery import Person, embedding_distance
 from dualface_ray.identity.sights import OTHER, Sight, Track
 from dualface_ray.identity.tracks import PERSONS, IdentityEvent
 
@@ -51,6 +51,10 @@ class Tracker:
     t_s: float = 0.0
     shot_start: int = 0
     next_id: int = 0
+    order: int = 0
+    """Who of the two was on the left when both were seen last: 1 = A, -1 = B, 0 = they have not been seen together."""
+    strangers: dict[int, Person] = field(default_factory=dict)
+    """Whose faces were embedded and are nobody's of the two, by number."""
     strangers_seen: bool = False
     same_face: float = 0.42
     """Embedding distance above which a face is kept out of a gallery that has others."""
@@ -77,7 +81,7 @@ class Tracker:
         if person.known and not person.present:
             self.note(face.frame, "entered", person.name, {"after_s": round(gone, 3)})
         person.known = person.present = True
-        person.unmet = False
+        person.unmet = person.hidden = False
         if 0 < gone < c.INTERPOLATE_S:
             person.seen_s += gone
         person.last_s, person.last_shot, person.left_over = face.t_s, track.shot, ""
@@ -97,6 +101,35 @@ class Tracker:
             if inside < reach or after < -2 * reach:
                 return name
         return ""
+
+    def seen_together(self) -> None:
+        """Take in who is on whose left in this frame."""
+        x: dict[str, float] = {}
+        for track in self.tracks:
+            if track.person in self.persons and not track.closed and track.missed_from < 0:
+                x[track.person] = track.last.box[0] + track.last.box[2]
+        if len(x) == len(self.persons):
+            self.order = 1 if x["A"] < x["B"] else -1
+
+    def recognise(self, track: Track) -> None:
+        """Find out which of the strangers a track is that was embedded, or take it in as a new one."""
+        if not track.probes or track.stranger >= 0:
+            return
+        far = {
+            number: distance
+            for number, stranger in self.strangers.items()
+            if (distance := embedding_distance(track.probes, stranger.embeddings)) is not None
+        }
+        nearest = min(far, key=far.__getitem__, default=-1)
+        if nearest < 0 or far[nearest] >= self.same_face:
+            nearest = track.track_id
+            self.strangers[nearest] = Person(OTHER, known=True)
+        track.stranger = nearest
+        stranger = self.strangers[nearest]
+        stranger.seen_s += track.last.t_s - track.born_s
+        stranger.enrol(track.probes[0], self.t_s)
+        if len(self.strangers) > c.STRANGERS:
+            del self.strangers[min(self.strangers, key=lambda number: self.strangers[number].seen_s)]
 
     # --- names -----------------------------------------------------------------------------------------------
     def undecided(self) -> list[Track]:

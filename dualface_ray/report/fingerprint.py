@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from dualface_ray.errors import InputMissingError
 from dualface_ray.settings import Settings
 
-RESULT_VERSION = 2
+RESULT_VERSION = 3
 """Raised whenever a newer version of this package makes a different result of the same input and settings."""
 
 _BLOCKS = 17

@@ -13,8 +13,9 @@ class IdentitySettings(Group):
     """The two-person tracker and re-identification."""
 
     reid: Literal["auto", "off", "always"] = "auto"
-    """auto embeds faces only where the cheap descriptor cannot tell after an occlusion, a re-entry or a cut; always
-    embeds at every such place; off decides by motion and descriptor alone."""
+    """auto embeds a face when somebody comes back from another shot or a long absence, and wherever the cheap
+    descriptor cannot tell; always embeds after every short occlusion, too; off decides by motion and descriptor
+    alone."""
     embedding_model: str = "dlib-resnet"
     """Name of the face embedding in the model registry."""
     embedding_path: str = ""
