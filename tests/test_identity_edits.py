@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,9 +27,9 @@ ALONE = {
 WIDE = {"P": P, "Q": Q, "R": still(450, 300, 190, 0.1), "S": ALONE["S"]}
 
 
-def edited(shots: Sequence[str], seconds: float = 2.0, **options: object) -> World:
-    """Shots of this length, each showing the persons named: one in the middle, or two at their places."""
-    cuts = tuple((k + 1) * seconds + 0.07 * (k % 3) for k in range(len(shots) - 1))
+def edited(shots: Sequence[str], seconds: float = 2.0, **options: Any) -> World:
+    """Shots of this length, or with these ``cuts``; of the persons named one is in the middle, two at their places."""
+    cuts = options.pop("cuts", ()) or tuple((k + 1) * seconds + 0.07 * (k % 3) for k in range(len(shots) - 1))
 
     def actor(name: str) -> Path:
         def path(t: float) -> tuple[float, float, float] | None:
@@ -38,7 +39,7 @@ def edited(shots: Sequence[str], seconds: float = 2.0, **options: object) -> Wor
         return path
 
     names = sorted({name for shot in shots for name in shot})
-    return World({n: actor(n) for n in names}, cuts=cuts, seconds=len(shots) * seconds, **options)  # type: ignore[arg-type]
+    return World({n: actor(n) for n in names}, cuts=cuts, seconds=len(shots) * seconds, **options)
 
 
 def boxes_on(result: Result, among: str = "PQRS") -> Counter[str]:
@@ -66,6 +67,18 @@ def check(result: Result, wrong: int = 0, hits: float = 0.99) -> None:
 def test_one_at_a_time_before_both_in_any_clothes(look_distance: float, seed: int) -> None:
     shots = ["P", "Q", "P", "Q", "PQ", "Q", "P"]
     check(drive(edited(shots, look_distance=look_distance, seed=seed)), hits=1.0)
+
+
+@pytest.mark.parametrize("cuts", [(0.4, 2, 4, 6, 8), (0.7, 1.4, 2.1, 2.8, 6), (0.3, 0.6, 0.9, 1.2, 6)])
+def test_shots_shorter_than_the_look_ahead_keep_their_letters(cuts: tuple[float, ...]) -> None:
+    world = edited(["P", "Q", "P", "Q", "PQ", "Q"], look_distance=0.3, cuts=cuts)
+    check(drive(world), hits=1.0)
+
+
+def test_who_was_seen_once_before_a_cut_takes_no_place() -> None:
+    glimpse = during(still(300, 200, 120), (0.94, 1.0))
+    world = World({"P": during(P, (1, 6)), "Q": during(Q, (1, 6)), "R": glimpse}, seconds=6, cuts=(1.0,))
+    check(drive(world))
 
 
 def test_the_face_decides_after_a_cut_and_an_absence_but_not_after_a_blink() -> None:
@@ -153,6 +166,14 @@ def test_a_face_that_changes_in_one_window_is_not_followed_on() -> None:
     assert "cut" not in result.kinds()
     back = [f for f in result.frames if world.time(f.frame_index) > 8.5]
     assert all(f.tracked.b.state is PersonState.DETECTED for f in back)
+
+
+def test_other_light_is_no_other_face() -> None:
+    world = World({"P": P, "Q": Q}, cuts=(4,), plain=True, look_shift=0.6, look_noise=0.08)
+    result = drive(world)
+    check(result, hits=1.0)
+    assert result.kinds() == ["entered", "entered"]
+    assert result.embeds >= 4, "the faces were compared"
 
 
 def test_one_sight_that_looks_different_is_no_other_face() -> None:

@@ -15,10 +15,11 @@ from dualface_ray.identity import constants as c
 from dualface_ray.identity.assign import Assignment, assign
 from dualface_ray.identity.following import follow
 from dualface_ray.identity.knots import Frame
+from dualface_ray.identity.naming import decide
 from dualface_ray.identity.refine import between, spacing_wanted
 from dualface_ray.identity.sights import Sight, sights_of
 from dualface_ray.identity.state import IdentityState
-from dualface_ray.identity.swaps import confirmed, swapped
+from dualface_ray.identity.swaps import find_swap
 from dualface_ray.identity.tracks import FrameFact
 from dualface_ray.settings import Settings
 
@@ -85,9 +86,16 @@ class Examiner:
         self._try(target)
         cut = min((f for f in s.cuts if f <= target), default=-1)
         if cut < 0 and self._trial is not None:
-            cut, looks = self._swap(target, limit)
-            if looks:
-                return self._ask_faces(looks)
+            found = find_swap(
+                s, self.settings, target, self._trial[1:], limit, lambda count: self._affordable(count, target)
+            )
+            if found.looks:
+                return self._ask_faces(list(found.looks))
+            if found.probes:
+                return s.ask_embeddings(list(found.probes))
+            if found.cut >= 0:
+                cut = found.cut
+                s.cuts[cut] = {"reason": "other faces"}
         # The last frame of a shot ends its tracks exactly, its first one begins those of the next (at a cut that the
         # decoder saw, it has been looked at already); within a shot, content decides.
         wanted = [cut - 1, cut] if cut >= 0 else self._closer(target)
@@ -112,7 +120,7 @@ class Examiner:
     def _examine(self, frame: int, faces: Faces) -> None:
         s = self.state
         self._close_shots(frame)
-        t_s = self._time(frame)
+        t_s = s.time_of(frame)
         trial, self._trial = self._trial, None
         if trial is not None and trial[0] == frame and s.tracker.shot_start <= s.tracker.frame:
             follow(s.tracker, frame, t_s, trial[1], self.settings, trial[2])
@@ -128,6 +136,7 @@ class Examiner:
             for frame in s.frames:
                 if frame.shot < 0 and frame.index < cut:
                     frame.shot = s.tracker.shot
+            decide(s.tracker, self.settings, cut, may_probe=False, ending=True)
             s.tracker.cut(cut, s.cuts.pop(cut))
 
     def _reach(self, frame: int) -> None:
@@ -135,7 +144,7 @@ class Examiner:
         for f in s.frames:
             if f.shot < 0 and f.index <= frame:
                 f.shot = s.tracker.shot
-        s.frontier, s.frontier_s = frame, self._time(frame)
+        s.frontier, s.frontier_s = frame, s.time_of(frame)
         s.asked = [f for f in s.asked if f > frame]
         s.waiting = {f: faces for f, faces in s.waiting.items() if f > frame}
         s.cutter.forget(min([frame, *s.candidates]))
@@ -146,40 +155,15 @@ class Examiner:
         self._trial = None
         if not s.tracker.tracks and not len(s.waiting[target]):
             return
-        faces = sights_of(target, self._time(target), s.waiting[target])
+        faces = sights_of(target, s.time_of(target), s.waiting[target])
         self._trial = target, faces, assign(s.tracker.live(), faces, self.settings.identity.descriptor_scale)
-
-    def _swap(self, target: int, limit: int) -> tuple[int, list[int]]:
-        """The first frame of a shot whose cut only the faces show (-1 = none), or frames to look at first."""
-        s = self.state
-        assert self._trial is not None  # noqa: S101 - the caller has looked
-        _, faces, trial = self._trial
-        odd = swapped(s.tracker, faces, trial)
-        if not odd:
-            return -1, []
-        cut = -1
-        if all(swap.again for swap in odd):
-            cut = s.frontier + 1  # the last frame was one of the new ones already
-        else:
-            steepest = s.cutter.steepest(s.frontier + 1, target)
-            later = min((f for f in s.waiting if target < f <= limit), default=-1)
-            looks = [f for f in (steepest - 1, steepest) if s.frontier < f < target]
-            looks += [min(limit, target + 2)] if later < 0 and limit > target else []
-            looks = [f for f in looks if f not in s.asked and f not in s.waiting]
-            if looks and s.frontier > s.shown - 1 and self._affordable(len(looks), target):
-                return -1, looks
-            if later >= 0 and confirmed(odd, sights_of(later, self._time(later), s.waiting[later])):
-                cut = steepest
-        if cut >= 0:
-            s.cuts[cut] = {"reason": "other faces"}
-        return cut, []
 
     def _closer(self, target: int) -> list[int]:
         """Frames between the frontier and the target that content makes worth looking at."""
         s = self.state
         if target - s.frontier < 2 or self.settings.detect.every_frame or self._trial is None:
             return []
-        t_s = self._time(target)
+        t_s = s.time_of(target)
         _, faces, trial = self._trial
         spacing, _ = spacing_wanted(s.tracker.live(), faces, t_s, trial)
         if spacing == math.inf:
@@ -196,7 +180,7 @@ class Examiner:
         """
         s = self.state
         known = s.examined + sum(1 for f in s.waiting if f <= frame)
-        return known + count <= self.settings.identity.max_detect_hz * self._time(frame)
+        return known + count <= self.settings.identity.max_detect_hz * s.time_of(frame)
 
     def _ask_faces(self, frames: list[int]) -> Ask:
         s = self.state
@@ -204,7 +188,3 @@ class Examiner:
         s.open_detect = s.next_ask
         s.next_ask += 1
         return Ask(s.open_detect, detect=tuple(frames))
-
-    def _time(self, frame: int) -> float:
-        frames = self.state.frames
-        return frames[frame - frames[0].index].t_s

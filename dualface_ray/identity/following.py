@@ -15,7 +15,6 @@ from dualface_ray.identity.assign import Assignment, assign
 from dualface_ray.identity.crossings import break_overlaps, doubt, loosen, overlapped, same_face
 from dualface_ray.identity.motion import Motion, gap_widths
 from dualface_ray.identity.sights import OTHER, Sight, Track
-from dualface_ray.identity.swaps import alike, differs, somebody_hidden
 from dualface_ray.identity.tracker import Tracker
 from dualface_ray.settings import Settings
 
@@ -54,6 +53,8 @@ def follow(
         if face_of[i] < 0:
             if track.missed_from < 0:
                 track.missed_from = frame
+            if track.another and not track.closed:
+                track.closed = "changed"
             continue
         found.add(face_of[i])
         if not track.closed:
@@ -72,11 +73,8 @@ def follow(
 
 
 def _see(tracker: Tracker, track: Track, face: Sight) -> None:
-    if _is_another(tracker, track, face):
-        first = track.sights.pop()
-        track.closed = "changed"
-        begin(tracker, first, "changed", track.last.frame)
-        tracker.tracks[-1].see(face)
+    if track.another:
+        _begin_another(tracker, track, face)
         return
     stranger = tracker.strangers.get(track.stranger)
     if stranger is not None and track.person == OTHER:
@@ -86,11 +84,14 @@ def _see(tracker: Tracker, track: Track, face: Sight) -> None:
         tracker.seen(tracker.persons[track.person], track, face)
 
 
-def _is_another(tracker: Tracker, track: Track, face: Sight) -> bool:
-    """Whether the last sight of a track already showed the somebody else that this face looks like."""
-    if track.odd_look is None or len(track.sights) < 2 or not alike(track.odd_look, face.look):
-        return False
-    return bool(differs(tracker, track, face)) and not somebody_hidden(tracker)
+def _begin_another(tracker: Tracker, track: Track, face: Sight) -> None:
+    """Somebody else is in a face's place, since the sight before when that looked different already."""
+    odd = track.odd_look is not None and len(track.sights) > 1
+    first = track.sights.pop() if odd else face
+    track.closed = "changed"
+    begin(tracker, first, "changed", track.last.frame)
+    if odd:
+        tracker.tracks[-1].see(face)
 
 
 def begin(tracker: Tracker, face: Sight, origin: str, before: int) -> None:

@@ -15,7 +15,9 @@ from dualface_ray.identity.tracker import Tracker
 from dualface_ray.settings import Settings
 
 
-def decide(tracker: Tracker, settings: Settings, deadline: int, may_probe: bool) -> list[Track]:
+def decide(
+    tracker: Tracker, settings: Settings, deadline: int, may_probe: bool, *, ending: bool = False
+) -> list[Track]:
     """Name what can be named; return the tracks that only embeddings can settle.
 
     Args:
@@ -23,7 +25,9 @@ def decide(tracker: Tracker, settings: Settings, deadline: int, may_probe: bool)
         settings: thresholds.
         deadline: tracks born at or before this frame are about to be shown.
         may_probe: embeddings may still be asked for at this frame.
+        ending: the shot ends here, and with it all tracks; no place for what was seen only once.
     """
+    _drop_guesses(tracker)
     _give_second_chances(tracker)
     waiting = tracker.undecided()
     if not waiting:
@@ -48,7 +52,7 @@ def decide(tracker: Tracker, settings: Settings, deadline: int, may_probe: bool)
             else:
                 track.guess = OTHER
     elif not all(p.known for p in tracker.persons.values()):
-        _give_places(tracker, deadline)
+        _give_places(tracker, deadline, ending)
     free_names = {p.name for p in tracker.free()} | {p.name for p in tracker.persons.values() if not p.known}
     for track in tracker.undecided():
         if track.guess in tracker.persons and track.guess not in free_names:
@@ -99,7 +103,7 @@ def _is_long_gone(tracker: Tracker, person: Person, settings: Settings) -> bool:
     return not person.is_cast and tracker.t_s - person.last_s > settings.identity.replace_after_s
 
 
-def _give_places(tracker: Tracker, deadline: int) -> None:
+def _give_places(tracker: Tracker, deadline: int, ending: bool) -> None:
     """Places that nobody had yet: the principal faces take them, left first."""
     open_names = [p.name for p in tracker.persons.values() if not p.known]
     waiting = [t for t in tracker.undecided() if t.guess not in tracker.persons or not tracker.persons[t.guess].known]
@@ -108,10 +112,18 @@ def _give_places(tracker: Tracker, deadline: int) -> None:
         for track, name in zip(sorted(principal_order(waiting)[:2], key=lambda t: t.first_x), open_names, strict=False):
             track.guess = name
         return
-    steady = [t for t in waiting if t.hits >= c.MIN_HITS] or due
+    steady = [t for t in waiting if t.hits >= c.MIN_HITS] or ([] if ending else due)
     chosen = principal_order(steady)[: len(open_names)]
     for track, name in zip(sorted(chosen, key=lambda t: t.first_x), open_names, strict=False):
         _name(tracker, track, name, "first seen", None)
+
+
+def _drop_guesses(tracker: Tracker) -> None:
+    """Whoever has gone before a place was given to anybody had none."""
+    unknown = {person.name for person in tracker.persons.values() if not person.known}
+    for track in tracker.tracks:
+        if track.closed and not track.person and track.guess in unknown:
+            track.guess = ""
 
 
 def _give_second_chances(tracker: Tracker) -> None:

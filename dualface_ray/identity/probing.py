@@ -22,11 +22,13 @@ from dualface_ray.settings import Settings
 
 @dataclass(slots=True)
 class Probe:
-    """A face to embed and what the embedding is for: a person's gallery, or a track in question."""
+    """A face to embed and what the embedding is for: a person's gallery, a track in question, or a comparison."""
 
     crop: FaceCrop
     person: str
     track_id: int
+    since: str = ""
+    """before or after: the track's face is compared with itself, from before and after it changed its looks."""
 
 
 def probes_wanted(tracker: Tracker, asked: Sequence[Track], after: int, settings: Settings) -> list[Probe]:
@@ -67,15 +69,26 @@ def _best(tracker: Tracker, track: Track, after: int, count: int, any_sight: boo
     sights = [
         s
         for s in track.sights
-        if s.frame > after
-        and (any_sight or (s.clean and s.score >= c.MIN_EMBED_SCORE))
-        and s.box[3] - s.box[1] >= c.MIN_EMBED_HEIGHT_PX
-        and s.landmarks.shape == (5, 2)
+        if s.frame > after and (any_sight or (s.clean and s.score >= c.MIN_EMBED_SCORE)) and _is_fit(s)
     ]
     if not any_sight:  # what was seen just before the trouble may already be somebody else
         sights = [s for s in sights if tracker.t_s - s.t_s >= c.ENROL_AGE_S] or sights
     sights.sort(key=lambda s: (s.clean, s.score * (s.box[3] - s.box[1]), s.frame), reverse=True)
     return sights[:count]
+
+
+def comparison(track: Track, face: Sight, after: int) -> tuple[Probe, ...]:
+    """A track's face as it was in a frame later than ``after``, and the one in its place; empty when there is none."""
+    usual = track.sights[:-1] if track.odd_look is not None else track.sights
+    before = next((s for s in reversed(usual) if s.frame > after and _is_fit(s)), None)
+    if before is None or not _is_fit(face):
+        return ()
+    number = track.track_id
+    return Probe(_crop(before), "", number, "before"), Probe(_crop(face), "", number, "after")
+
+
+def _is_fit(sight: Sight) -> bool:
+    return sight.box[3] - sight.box[1] >= c.MIN_EMBED_HEIGHT_PX and sight.landmarks.shape == (5, 2)
 
 
 def take_embedding(tracker: Tracker, probe: Probe, embedding: F32) -> None:
@@ -91,7 +104,13 @@ def take_embedding(tracker: Tracker, probe: Probe, embedding: F32) -> None:
             person.enrol(unit, tracker.t_s)
         return
     for track in tracker.tracks:
-        if track.track_id == probe.track_id:
+        if track.track_id != probe.track_id:
+            continue
+        if probe.since == "before":
+            track.before = unit
+        elif probe.since == "after":
+            track.after = unit
+        else:
             track.probes.append(unit)
 
 

@@ -167,21 +167,19 @@ class IdentitySession:
             self._examiner.take(s.queue.pop(0))
 
     def _decide(self, may_probe: bool) -> Ask | None:
-        """Name tracks; tracks that are about to be shown (``settled``) cannot wait for more evidence."""
+        """Name tracks; those about to be shown (``settled``), or to end with the shot, cannot wait for evidence."""
         s = self.state
         may_probe = may_probe and self.settings.identity.reid != "off"
-        deadline = self.due() if s.settled else s.shown
-        asked = decide(s.tracker, self.settings, deadline, may_probe)
+        ending = s.frontier + 1 in s.cuts
+        deadline = s.frontier if ending else self.due() if s.settled else s.shown
+        asked = decide(s.tracker, self.settings, deadline, may_probe, ending=ending)
         if may_probe:
-            s.probes = probes_wanted(s.tracker, asked, s.shown, self.settings)
-            if s.probes:
+            probes = probes_wanted(s.tracker, asked, s.shown, self.settings)
+            if probes:
                 s.deciding = True
-                s.open_embed = s.next_ask
-                s.next_ask += 1
-                s.asked_faces += len(s.probes)
-                return Ask(s.open_embed, embed=tuple(p.crop for p in s.probes))
+                return s.ask_embeddings(probes)
             if asked:
-                decide(s.tracker, self.settings, deadline, may_probe=False)
+                decide(s.tracker, self.settings, deadline, may_probe=False, ending=ending)
         replace_owners(s.tracker, self.settings)
         return None
 

@@ -102,6 +102,13 @@ class Track:
     """Clear descriptors in it; 0 = it is the latest unclear one."""
     odd_look: F32 | None = None
     """Of the last sight, when it looked like somebody else."""
+    before: F32 | None = None
+    after: F32 | None = None
+    """Embeddings of the face before it began to look different, and since."""
+    compared: int = -1
+    """Frame for which they were asked for last."""
+    another: bool = False
+    """It is somebody else now: the track ends."""
     first_x: float = 0.0
     first_y: float = 0.0
     roam: float = 0.0
@@ -135,6 +142,11 @@ class Track:
             return None
         distance = look_distance(self.look, sight.look)
         return None if distance is None else distance > c.LOOK_CHANGED
+
+    def accept(self, sight: Sight) -> None:
+        """The same face, though it looks different from now on."""
+        self.look = self.look_sum = sight.look
+        self.odd_look = None
 
     def see(self, sight: Sight) -> None:
         """Take the next sight in; one that looks like somebody else leaves the mean descriptor as it is."""

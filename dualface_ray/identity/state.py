@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dualface_ray.frames import Faces
+from dualface_ray.frames import Ask, Faces
 from dualface_ray.identity.fades import FadeWatch
 from dualface_ray.identity.knots import Frame, Knot
 from dualface_ray.identity.probing import Probe
@@ -60,3 +60,15 @@ class IdentityState:
     """Embeddings asked for so far."""
     finished: bool = False
     last_knots: dict[str, Knot | None] = field(default_factory=lambda: dict.fromkeys(PERSONS))
+
+    def time_of(self, frame: int) -> float:
+        """Seconds of a frame that was taken and not yet shown."""
+        return self.frames[frame - self.frames[0].index].t_s
+
+    def ask_embeddings(self, probes: list[Probe]) -> Ask:
+        """The question for these faces' embeddings."""
+        self.probes = probes
+        self.open_embed = self.next_ask
+        self.next_ask += 1
+        self.asked_faces += len(probes)
+        return Ask(self.open_embed, embed=tuple(probe.crop for probe in probes))

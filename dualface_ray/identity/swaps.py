@@ -1,23 +1,29 @@
 """Swaps: a followed face turns into another one, and no cut could be seen.
 
-    faces of the next frame ─► all that are followed look like somebody else? ─► in another frame, too? ─► a cut
-                           └─► one of them does? ─► in the next frame, too? ─► its track ends (following)
+    faces of the next frame ─► does what is followed look like somebody else? ─► in another frame, too?
+                                  all of them: a cut ◄─┬─ somebody else indeed? ◄─ embed before and after
+                       one of them: its track ends ◄───┘
 
 Two people who are filmed in turn before the same black wall, a face that changes in one window of a call: motion says
-that it is the same face. One sight that looks different is a flash, or a hand; two that resemble each other are not.
+that it is the same face. One sight that looks different is a flash, or a hand; two that resemble each other may still
+be one who has stepped into other light, so the two faces are compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from dualface_ray.frames import F32
 from dualface_ray.identity import constants as c
 from dualface_ray.identity.assign import Assignment
 from dualface_ray.identity.motion import gap_widths
-from dualface_ray.identity.sights import OTHER, Sight, Track, look_distance
+from dualface_ray.identity.probing import Probe, comparison
+from dualface_ray.identity.sights import OTHER, Sight, Track, look_distance, sights_of
+from dualface_ray.identity.state import IdentityState
 from dualface_ray.identity.tracker import Tracker
+from dualface_ray.settings import Settings
 
 
 class Swap(NamedTuple):
@@ -29,36 +35,88 @@ class Swap(NamedTuple):
     """It was seen there before."""
 
 
-def swapped(tracker: Tracker, faces: Sequence[Sight], result: Assignment) -> list[Swap]:
-    """The followed faces, each with what is in its place now, if all of which that can be said look different.
+class Finding(NamedTuple):
+    """What is to be done about swaps: one of these, or nothing."""
 
-    ``result``: of the faces to the tracker's ``live`` tracks.
+    cut: int = -1
+    """The first frame of a shot whose cut only the faces show."""
+    looks: tuple[int, ...] = ()
+    """Frames to look at first."""
+    probes: tuple[Probe, ...] = ()
+    """Faces to compare first."""
+
+
+def find_swap(
+    state: IdentityState,
+    settings: Settings,
+    target: int,
+    trial: tuple[Sequence[Sight], Assignment],
+    limit: int,
+    affordable: Callable[[int], bool],
+) -> Finding:
+    """Look for swaps in the frame that is examined next.
+
+    Args:
+        state: of the session.
+        settings: of the run.
+        target: the frame.
+        trial: its faces and their assignment to the tracker's ``live`` tracks.
+        limit: the last frame that may be looked at now.
+        affordable: whether so many more detections are within the budget.
     """
-    if somebody_hidden(tracker):
-        return []
-    odd = []
+    odd, every = swapped(state.tracker, *trial)
+    if not odd:
+        return Finding()
+    later = min((f for f in state.waiting if target < f <= limit), default=-1)
+    first = state.frontier + 1  # if the last frame was one of the new ones already
+    if every and not all(swap.again for swap in odd):
+        first = state.cutter.steepest(state.frontier + 1, target)
+        looks = [f for f in (first - 1, first) if state.frontier < f < target]
+        looks += [min(limit, target + 2)] if later < 0 and limit > target else []
+        looks = [f for f in looks if f not in state.asked and f not in state.waiting]
+        if looks and state.frontier > state.shown - 1 and affordable(len(looks)):
+            return Finding(looks=tuple(looks))
+    faces = sights_of(later, state.time_of(later), state.waiting[later]) if later >= 0 else []
+    sure = [swap for swap in odd if swap.again or _is_there(swap, faces)]
+    new = [swap for swap in sure if not swap.track.another]
+    if settings.identity.reid != "off":
+        probes = tuple(
+            p for swap in new if swap.track.compared != target for p in comparison(swap.track, swap.face, state.shown)
+        )
+        for swap in new:
+            swap.track.compared = target
+        if probes:
+            return Finding(probes=probes)
+    for track, face, _ in new:
+        if _is_same(track, settings):
+            track.accept(face)
+        else:
+            track.another = True
+        track.before = track.after = None
+    return Finding(first) if every and sure and all(swap.track.another for swap in odd) else Finding()
+
+
+def swapped(tracker: Tracker, faces: Sequence[Sight], result: Assignment) -> tuple[list[Swap], bool]:
+    """The followed faces in whose place somebody else seems to be, and whether those are all that can be judged."""
+    odd: list[Swap] = []
+    every = True
+    if any(person.hidden and person.last_shot == tracker.shot for person in tracker.persons.values()):
+        return odd, every  # one of the two went behind a face of this shot: what comes up there may be them
     tracks = tracker.live()
     owner = {j: track for track, j in zip(tracks, result.face_of, strict=True) if j >= 0}
     for track, j in zip(tracks, result.face_of, strict=True):
-        if track.person == OTHER:
-            continue
         if j < 0:
             j = next((k for k, face in enumerate(faces) if _in_place_of(track, face, owner.get(k))), -1)  # noqa: PLW2901
-        different = differs(tracker, track, faces[j]) if j >= 0 else None
+        different = _differs(tracker, track, faces[j]) if j >= 0 else None
         if different:
             before = track.odd_look if owner.get(j, track) is track else owner[j].look
-            odd.append(Swap(track, faces[j], alike(before, faces[j].look)))
-        elif different is not None:
-            return []
-    return odd
+            odd.append(Swap(track, faces[j], _alike(before, faces[j].look)))
+        elif different is not None and track.person != OTHER:
+            every = False
+    return odd, every
 
 
-def somebody_hidden(tracker: Tracker) -> bool:
-    """Whether one of the two went behind a face of this shot: what comes up there may be them."""
-    return any(person.hidden and person.last_shot == tracker.shot for person in tracker.persons.values())
-
-
-def differs(tracker: Tracker, track: Track, sight: Sight) -> bool | None:
+def _differs(tracker: Tracker, track: Track, sight: Sight) -> bool | None:
     """Whether a sight looks like somebody else than the track, and its person; None = that cannot be said."""
     different = track.differs(sight)
     person = tracker.persons.get(track.person)
@@ -76,18 +134,25 @@ def _in_place_of(track: Track, face: Sight, owner: Track | None) -> bool:
     return lately and gap_widths(track.motion.box_at(face.t_s), face.box) < c.SWAP_WIDTHS
 
 
-def confirmed(odd: Sequence[Swap], faces: Sequence[Sight]) -> bool:
-    """Whether another frame, not far away, shows the same different faces."""
-    return all(
-        any(
-            gap_widths(face.box, other.box) < c.GATE_WIDTHS and track.differs(other) and alike(face.look, other.look)
-            for other in faces
-        )
-        for track, face, _ in odd
+def _is_there(swap: Swap, faces: Sequence[Sight]) -> bool:
+    """Whether another frame, not far away, shows the same different face."""
+    return any(
+        gap_widths(swap.face.box, other.box) < c.GATE_WIDTHS
+        and swap.track.differs(other)
+        and _alike(swap.face.look, other.look)
+        for other in faces
     )
 
 
-def alike(a: F32 | None, b: F32 | None) -> bool:
+def _is_same(track: Track, settings: Settings) -> bool:
+    """Whether the faces before and after are one person's; where they could not be compared, looks decide."""
+    if track.before is None or track.after is None:
+        return False
+    apart = track.before - track.after
+    return math.sqrt(max(0.0, float(apart @ apart))) < settings.identity.embed_same_distance
+
+
+def _alike(a: F32 | None, b: F32 | None) -> bool:
     """Whether two descriptors may be of one face."""
     distance = look_distance(a, b)
     return distance is not None and distance < c.LOOK_ALIKE
