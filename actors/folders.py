@@ -12,9 +12,10 @@ from typing import Any
 
 from actors.backlog.pieces import with_leftovers
 from actors.messages import SegmentJob
+from dualface_ray.errors import OutputError
 from dualface_ray.media import (
     folder_gone,
-    lock_missing,
+    is_gone,
     remove_half_named,
     remove_leftovers,
     remove_partials,
@@ -43,8 +44,8 @@ class Folders:
     ) -> None:
         self._todo = todo
         ours = {task.outputs.folder for task in todo}
-        self._locked = {folder for folder in ours if not lock_missing(folder)}
-        """Where the driver's lock file lies as long as nobody deletes the folder; remote ones have none."""
+        self._held = {folder for folder in ours if not is_gone(folder)}
+        """Made by the driver, and by nobody else; results on their way to an object store lie elsewhere."""
         self._skipped = [t for t in tasks if t.state is VideoState.SKIPPED and t.outputs.folder in ours]
         """Done before, in folders that this job holds: nobody else works on them now."""
         self._say = say
@@ -77,19 +78,14 @@ class Folders:
         for task in with_leftovers(self._todo):
             self._remove(remove_leftovers if task.stream_id in self._kept else remove_workspace, task.outputs)
 
-    def require(self, task: VideoTask) -> None:
-        """A job whose output folder is deleted ends, and nothing, not even a report, makes the folder anew.
+    def gone(self, task: VideoTask) -> OutputError | None:
+        """The error of a video whose output folder somebody has deleted while the job ran; None = it is there.
 
-        Raises:
-            OutputError: it is gone.
+        Nothing makes the folder anew, not even the report of this failure. The other videos go on; where no folder is
+        left at all, the driver ends the job.
         """
-        if self.is_gone(task):
-            raise folder_gone(task.outputs.folder)
-
-    def is_gone(self, task: VideoTask) -> bool:
-        """Whether somebody has deleted this video's output folder while the job ran."""
         folder = task.outputs.folder
-        return folder in self._locked and lock_missing(folder)
+        return folder_gone(folder) if folder in self._held and is_gone(folder) else None
 
     def _remove(self, remove: Callable[..., None], *what: Any) -> None:
         """Clear away; where that is impossible the user is told, and the other videos go on."""

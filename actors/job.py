@@ -6,30 +6,26 @@ Fleet (lanes follow the nodes) ─► deaths ─► AttemptBook (again or given 
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from actors.backlog.board import Board
-from actors.backlog.manifest import Manifest, manifest_path
 from actors.backlog.pieces import DiskPieces
 from actors.backlog.unit import Step, Unit
 from actors.backlog.units import Units
 from actors.backlog.workqueue import WorkQueue
+from actors.books import Books
 from actors.cluster.holders import groups, no_room
 from actors.cluster.nodes import dashboard, grows, here, look
 from actors.cluster.witness import Witness
 from actors.fleet import Fleet, Ports
-from actors.folders import Folders
 from actors.gate import Gate
 from actors.lane import Lane, facts_of
 from actors.messages import SegmentJob, StreamStatus
 from actors.metrics import Exporter, JobMetrics
 from actors.recovery import AttemptBook, blames_the_lane
-from dualface_ray.errors import ActorError, Cancelled, DualfaceError, RequestError
-from dualface_ray.media import shown_address
+from dualface_ray.errors import ActorError, Cancelled, DualfaceError
 from dualface_ray.report import JobSnapshot, VideoState, VideoTask
 from dualface_ray.settings import Settings
 
@@ -46,10 +42,9 @@ class JobRunner:
     """
 
     def __init__(self, tasks: Sequence[VideoTask], settings: Settings, job_id: str = "") -> None:
-        self._board = Board(tasks, settings)
-        todo = [self._board.task(name) for name in self._board.unfinished]
-        self._folders = Folders(todo, tasks, self._board.note, overwrite=settings.job.overwrite)
-        self._units = Units(todo, settings, DiskPieces(overwrite=settings.job.overwrite))
+        self._books = Books(tasks, settings)
+        self._board = self._books.board
+        self._units = Units(self._books.todo, settings, DiskPieces(overwrite=settings.job.overwrite))
         self._queue = WorkQueue()
         self._attempts = AttemptBook(settings.job.max_attempts)
         patience_s = settings.job.placement_timeout_s
@@ -60,8 +55,7 @@ class JobRunner:
             no_room=lambda plan, _error: no_room(plan, patience_s, look(), groups(), job_id),
         )
         self._fleet = Fleet(settings, ports)
-        self._manifest = _manifest(tasks)
-        self._gate = Gate(Witness(todo, here()), self._fleet)
+        self._gate = Gate(Witness(self._books.todo, here()), self._fleet)
         self._metrics = JobMetrics(Exporter({"run": job_id}) if dashboard() else None)
         self._cancelled = threading.Event()
         self._thread = threading.Thread(target=self._run, name="job", daemon=True)
@@ -81,7 +75,7 @@ class JobRunner:
     # --- the thread -----------------------------------------------------------------------------------------------
     def _run(self) -> None:
         try:
-            self._folders.begin()
+            self._books.begin()
             while self._board.unfinished and not self._cancelled.is_set():
                 self._turn(time.monotonic())
                 self._cancelled.wait(POLL_S)
@@ -92,10 +86,8 @@ class JobRunner:
         except Exception as error:  # a fault of ours must end the job, not leave its driver waiting
             self._end_rest(ActorError(f"the job failed: {error!r}", where="job"), VideoState.FAILED)
         finally:
-            with ExitStack() as stack:  # in reverse, each whatever became of the others: the driver waits for the board
-                stack.callback(self._board.close)
-                stack.callback(self._manifest.close)
-                stack.callback(self._folders.clear_away)
+            with ExitStack() as stack:  # in reverse, each whatever became of the others
+                stack.callback(self._books.close)
                 stack.callback(self._gate.close)
                 stack.callback(self._fleet.close)
 
@@ -112,8 +104,8 @@ class JobRunner:
         for lane in ready:
             if self._gate.admits(lane.plan):
                 self._feed(lane, now_s)
-        self._manifest.flush()
-        self._board.note(*self._fleet.news(), *self._manifest.notes)
+        self._books.turn()
+        self._board.note(*self._fleet.news())
         self._metrics.turn(now_s, self._board.counts(), facts_of(self._fleet.lanes.values()), self._queue.left_s(now_s))
 
     def _feed(self, lane: Lane, now_s: float) -> None:
@@ -129,12 +121,11 @@ class JobRunner:
                 lane.prefetch(job)
 
     def _hand_out(self, lane: Lane, unit: Unit, now_s: float) -> None:
-        self._folders.require(self._board.task(unit.video))
-        earlier = self._manifest.attempts(unit.unit_id)
-        worn_out = self._attempts.worn_out(unit.unit_id, self._board.task(unit.video).shown, earlier)
-        if worn_out is not None:
+        earlier, shown = self._books.earlier(unit.unit_id), self._board.task(unit.video).shown
+        hopeless = self._books.gone(unit.video) or self._attempts.worn_out(unit.unit_id, shown, earlier)
+        if hopeless is not None:
             self._queue.finished(lane.plan.lane_id, unit.unit_id, now_s)
-            self._give_up(unit.video, worn_out, keep=True)  # the next run tries once more: with what is done
+            self._give_up(unit.video, hopeless, keep=True)  # the next run tries once more: with what is done
             return
         epoch = self._attempts.begin(unit.unit_id, earlier)
         self._units.taken(unit.unit_id)
@@ -194,9 +185,7 @@ class JobRunner:
         self._note(unit, VideoState.DONE, lane)
         step = self._units.done(unit.unit_id, self._fleet.slots)
         if step.complete:
-            self._board.done(unit.video, step.frames or frames)
-            self._manifest.video(unit.video, VideoState.DONE)
-            self._folders.discard(self._board.task(unit.video))
+            self._books.done(unit.video, step.frames or frames)
         self._go_on(step)
 
     def _failed(self, lane: Lane, unit: Unit, error: DualfaceError) -> None:
@@ -219,7 +208,7 @@ class JobRunner:
         self._metrics.died(lane.plan.lane_id)
         self._fleet.bury(lane, now_s)
         for job in lane.jobs.values():
-            self._folders.drop_partials(job)
+            self._books.abandoned(job)
         for job in orphans:
             if job.stream_id not in self._units:
                 continue  # given up with another part of its video
@@ -237,15 +226,9 @@ class JobRunner:
             self._board.waits(unit.video, frames)
 
     def _give_up(self, name: str, error: DualfaceError, *, keep: bool = False) -> None:
-        self._folders.require(self._board.task(name))
         attempts = max((self._attempts.attempts(unit_id) for unit_id in self._units.open(name)), default=1)
         self._drop(self._units.give_up(name))
-        self._board.failed(name, error, attempts)
-        self._manifest.video(name, VideoState.FAILED, str(error))
-        if keep:
-            self._folders.keep(name)
-        else:
-            self._folders.discard(self._board.task(name))
+        self._books.failed(name, error, attempts, keep=keep)
 
     def _drop(self, unit_ids: Sequence[str]) -> None:
         """These units are not wanted any more, wherever they are."""
@@ -257,34 +240,10 @@ class JobRunner:
 
     def _end_rest(self, error: DualfaceError, state: VideoState) -> None:
         self._fleet.close()
-        for name in self._board.unfinished:
-            if state is VideoState.FAILED:
-                self._folders.keep(name)
-            if (
-                state is VideoState.CANCELLED
-                or isinstance(error, RequestError)
-                or self._folders.is_gone(self._board.task(name))
-            ):
-                self._board.stopped(name, state, error)
-            else:
-                self._board.failed(name, error, self._board.progress(name).attempts)
-            self._manifest.video(name, state, str(error))
+        self._books.end_rest(error, state)
 
     def _note(self, unit: Unit, state: VideoState, lane: Lane) -> None:
-        attempts = self._attempts.attempts(unit.unit_id)
-        plan = lane.plan
-        self._manifest.unit(unit.unit_id, unit.video, unit.work.value, state, attempts, plan.lane_id, plan.node_id)
-
-
-def _manifest(tasks: Sequence[VideoTask]) -> Manifest:
-    """The manifest of the output folder, with the videos of this job taken in."""
-    if not tasks:
-        return Manifest(None)
-    folders = [task.outputs.report.parent.absolute() for task in tasks]
-    key = shown_address(tasks[0].outputs.publish_root) or os.path.commonpath(folders)
-    manifest = Manifest.open(manifest_path(key), key)
-    manifest.begin(tasks)
-    return manifest
+        self._books.unit(unit, state, self._attempts.attempts(unit.unit_id), lane.plan)
 
 
 class JobActor:

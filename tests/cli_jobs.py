@@ -54,6 +54,8 @@ class PlayedJob:
             time.sleep(self._pause_s)
         while self._endless:
             time.sleep(0.01)
+            if on_progress:
+                on_progress(self._last)
         return self._last
 
     def snapshot(self) -> JobSnapshot:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 import ray
 
-from dualface_ray import api
-from dualface_ray.api import connect
-from dualface_ray.errors import ClusterError, OutputError
+from dualface_ray.api import connect, connection
+from dualface_ray.errors import ClusterError
 from dualface_ray.hardware import Gpu, declared
-from dualface_ray.media import OutputLock, Workspace, plan_outputs
+from dualface_ray.media import plan_outputs
 from dualface_ray.report import (
     RunReport,
     VideoState,
@@ -141,42 +139,13 @@ def test_cancelling_and_closing_such_a_job_is_harmless(
 ) -> None:
     from dualface_ray import run
 
-    monkeypatch.setattr("dualface_ray.api.connect", lambda *_: pytest.fail("Ray is not needed"))
+    monkeypatch.setattr("dualface_ray.api.job.connect", lambda *_: pytest.fail("Ray is not needed"))
     finished(talk, tmp_path / "out")
     with run([talk], tmp_path / "out") as job:
         job.cancel()
         assert job.wait(0.0).exit_code == 0
         assert job.snapshot().videos[0].state is VideoState.SKIPPED
     job.close()
-
-
-@pytest.mark.parametrize("again", [False, True])
-def test_a_deleted_folder_that_the_next_job_has_made_anew_is_left_to_it(
-    again: bool, talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(api.Job, "_start", lambda *_: None)
-    monkeypatch.setattr(api.Job, "_await_end", lambda *_: None)
-    monkeypatch.setattr("actors.lane.remove_groups", lambda _: None)
-    monkeypatch.setattr(ray, "kill", lambda *_, **__: None)
-    out = tmp_path / "out"
-    settings = resolve()
-    job = api.Job(api.prepare([talk], out, settings), settings)
-    job._actor = Mock()
-    shutil.rmtree(out)
-    next_one = OutputLock([out])
-    if again:
-        next_one.take()
-    outputs = job.tasks[0].outputs
-    parts = Workspace.of(outputs).folder / "span-0.json"
-    parts.parent.mkdir(parents=True)
-    parts.write_bytes(b"{}")
-    job._lock.gone = out  # seen by its beat, before the next job came
-    with pytest.raises(OutputError, match="the output folder is gone"):
-        job.snapshot()
-    assert parts.exists() == out.exists() == again
-    job.cancel()  # as Ctrl-C does that comes just now
-    assert job._actor.cancel.remote.call_count == 1, "there is nothing left to wait for"
-    next_one.release()
 
 
 @pytest.fixture
@@ -186,8 +155,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     cards = tuple(Gpu(n, "NVIDIA GeForce RTX 4090", f"GPU-{n}", 24 << 30, "550.67") for n in range(2))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(api, "declared", lambda profile: declared(profile, look=lambda: cards))
-    monkeypatch.setattr(api, "cores", lambda: 32)
+    monkeypatch.setattr(connection, "declared", lambda profile: declared(profile, look=lambda: cards))
+    monkeypatch.setattr(connection, "cores", lambda: 32)
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", lambda **arguments: given.update(arguments))
     return given
@@ -206,3 +175,56 @@ def test_without_a_profile_or_for_the_cpu_it_declares_nothing(
 ) -> None:
     connect(resolve(**overrides))
     assert (started["resources"], started["labels"]) == ({}, {})
+
+
+def test_the_callers_handler_of_sigterm_stays(started: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray replaces it twice: in Python, and once more below Python."""
+
+    def ours(*_: object) -> None:
+        pass
+
+    def rays(*_: object) -> None:
+        sys.exit(15)
+
+    set_anew = []
+    monkeypatch.setattr("ray.init", lambda **_: signal.signal(signal.SIGTERM, rays))
+    before = signal.signal(signal.SIGTERM, ours)
+    try:
+        connect(resolve())
+        assert signal.getsignal(signal.SIGTERM) is ours
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        monkeypatch.setattr(connection.signal, "signal", lambda number, new: set_anew.append((number, new)))
+        monkeypatch.setattr("ray.init", lambda **_: None)
+        connect(resolve())
+        assert set_anew == [(signal.SIGTERM, signal.SIG_DFL)], "what lies below Python's is replaced in any case"
+    finally:
+        monkeypatch.undo()
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_what_ray_starts_is_in_a_group_of_its_own_with_no_signal_blocked(
+    started: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-Z, a closed terminal and ``timeout`` reach a whole group, and Ray must outlive them to end in order."""
+    asked = "import os, signal; print(os.getpgid(0) == os.getpid(), sorted(signal.pthread_sigmask(0, ())))"
+    answers = []
+
+    def starts(**_: object) -> None:
+        process = subprocess.run(
+            [sys.executable, "-c", asked],
+            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}),  # as Ray does
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        answers.append(process.stdout.strip())
+
+    monkeypatch.setattr("ray.init", starts)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
+    try:
+        connect(resolve())
+        starts()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert answers[0] == f"True [{signal.SIGINT!r}]"
+    assert answers[1].startswith("False "), "only Ray's"

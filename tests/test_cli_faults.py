@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -11,12 +12,15 @@ import textwrap
 import time
 import types
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from dualface_ray.cli import signals
 from dualface_ray.cli.app import execute
 from dualface_ray.cli.faults import guarded
-from dualface_ray.cli.follow import follow, terminated_is_interrupted
+from dualface_ray.cli.follow import follow
+from dualface_ray.cli.signals import terminated_is_interrupted
 from dualface_ray.errors import Cancelled, DiskFullError, NameCollisionError, OutputExistsError
 from dualface_ray.report import JobSnapshot, VideoState
 from tests.cli_jobs import PlayedJob, story, video
@@ -287,10 +291,13 @@ def test_a_signal_before_the_last_video_is_done_is_a_cancelled_job(fake_api, cap
     assert "stopping" in err
 
 
-@pytest.mark.parametrize(("times", "written"), [(1, True), (2, False)])
+@pytest.mark.parametrize(
+    ("pauses_s", "written"), [((), True), ((0.0,), True), ((0.0, 0.0), True), ((1.0,), False)], ids=str
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_during_the_summary_lets_it_be_written_and_a_second_one_hurries(number, times, written):
-    done = []
+def test_a_signal_during_the_summary_lets_it_be_written_and_a_later_one_hurries(number, pauses_s, written, monkeypatch):
+    done, now_s = [], [100.0]
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now_s[0])
 
     class Slow:
         def update(self, snapshot: JobSnapshot) -> None:
@@ -299,14 +306,40 @@ def test_a_signal_during_the_summary_lets_it_be_written_and_a_second_one_hurries
         say = update
 
         def finish(self, snapshot: JobSnapshot) -> None:
-            for _ in range(times):
+            signal.raise_signal(number)
+            for pause_s in pauses_s:
+                now_s[0] += pause_s
                 signal.raise_signal(number)
             done.append("written")
 
     before = signal.getsignal(number)
-    assert follow(PlayedJob(story(1)), Slow()) == 0
+    with terminated_is_interrupted():
+        assert follow(PlayedJob(story(1)), Slow()) == 0
     assert bool(done) is written
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize(("pause_s", "hurried"), [(0.1, False), (1.0, True)])
+def test_two_signals_at_once_are_one_wish(pause_s, hurried, monkeypatch):
+    """``timeout`` sends two, and a terminal sends one to a whole pipeline whose members may pass it on."""
+    now_s = [100.0]
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now_s[0])
+
+    class Stubborn(PlayedJob):
+        def cancel(self) -> None:
+            now_s[0] += pause_s
+            signal.raise_signal(signal.SIGTERM)
+            super().cancel()
+
+    job, shown = Stubborn(story(2)[:3]), Mock()
+    shown.update.side_effect = lambda _: signal.raise_signal(signal.SIGTERM)
+    with terminated_is_interrupted():
+        if hurried:
+            with pytest.raises(KeyboardInterrupt):
+                follow(job, shown)
+        else:
+            assert follow(job, shown) == 130
+    assert shown.finish.called is not hurried
 
 
 def test_ending_the_interpreter_while_ray_starts_counts_as_interrupted():
@@ -404,13 +437,184 @@ def test_models_list_says_licence_and_state(tmp_path):
     assert "MIT" in cli("models", "list").stdout
 
 
+LIBRARY = """
+    import atexit, ctypes, os, signal, sys, threading, time, dualface_ray.cli, dualface_ray.cli.app as app
+    from dualface_ray.cli.signals import settled
+
+    libc = ctypes.CDLL(None)
+    abort = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda number: libc._exit(66))
+    name, when = getattr(signal, sys.argv[1]), sys.argv[2]
+
+    def ask():
+        os.kill(os.getpid(), name)
+        time.sleep(0.1)
+
+    def disconnect():
+        libc.signal(signal.SIGTERM, None)  # the default: what Ray does, below Python
+        if when == "disconnecting":
+            ask()
+
+    def execute(argv):
+        libc.signal(signal.SIGTERM, abort)  # Ray does that while it connects
+        if when == "connecting":
+            ask()
+        settled()
+        if when == "settled":
+            ask()
+        return 3
+
+    def call(argv):
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()  # it must not take the signal either
+        atexit.register(disconnect)
+        return app.guarded(lambda: execute(argv))
+
+    app.execute = call
+    dualface_ray.cli.main()
+"""
+
+
+@pytest.mark.parametrize("when", ["connecting", "settled", "disconnecting"])
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_signal_at_the_exit_changes_nothing(name: str) -> None:
-    """Libraries clean up there; an interrupt in the middle of it has ended in a crash instead of the exit code."""
-    code = (
-        "import atexit, os, signal, dualface_ray.cli, dualface_ray.cli.app as app; app.execute = lambda argv: 130;"
-        "atexit.register(os.kill, os.getpid(), signal.NAME); dualface_ray.cli.main()"
+def test_whatever_a_library_does_about_signals_the_exit_code_stands(name: str, when: str) -> None:
+    """Ray's own handler aborts the process, and in the last second there is none, which ends it with -15."""
+    code = textwrap.dedent(LIBRARY)
+    done = subprocess.run(
+        [sys.executable, "-c", code, name, when], capture_output=True, text=True, check=False, timeout=60, cwd=ROOT
     )
-    code = code.replace("NAME", name)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stderr) == (130, "")
+    wanted = (130, "dualface: stopped\n") if when == "connecting" else (3, "")
+    assert (done.returncode, done.stderr) == wanted
+
+
+def test_a_command_that_minds_no_signal_ends_by_it() -> None:
+    """Where somebody set the default, it is the default that happens."""
+    code = (
+        "import os, signal; from dualface_ray.cli.signals import listen; listen();"
+        "signal.signal(signal.SIGTERM, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGTERM); signal.pause()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False)
+    assert done.returncode == -signal.SIGTERM
+
+
+def test_a_signal_that_is_ignored_from_the_start_stays_so_in_the_whole_command() -> None:
+    """``nohup`` and background jobs of scripts."""
+    code = (
+        "import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "import dualface_ray.cli, dualface_ray.cli.app as app, time\n"
+        "app.execute = lambda argv: (os.kill(os.getpid(), signal.SIGHUP), time.sleep(0.2), 3)[-1]\n"
+        "dualface_ray.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False, capture_output=True)
+    assert (done.returncode, done.stderr) == (3, b"")
+
+
+def test_ctrl_c_while_the_commands_are_read_is_one_line() -> None:
+    code = (
+        "import os, signal, sys; import dualface_ray.cli\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'dualface_ray.cli.app': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "dualface_ray.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, check=False, capture_output=True)
+    assert (done.returncode, done.stderr) == (130, b"dualface: stopped\n")
+
+
+# --- whoever was to read it -----------------------------------------------------------------------------------------
+def played(*argv: str, endless: bool = False, silent: bool = False, **streams: object) -> subprocess.Popen[str]:
+    """A command whose job is played, with the interpreter's own flush at the end.
+
+    Args:
+        argv: further options.
+        endless: the job runs until it is cancelled.
+        silent: it does not say RUNNING and CALLS.
+        streams: for the process.
+    """
+    code = textwrap.dedent(SLOW).format(root=str(ROOT))
+    if not endless:
+        code = code.replace("story(2)[:5], endless=True", "story(2), pause_s=0.01")
+    if silent:
+        code = (
+            code.replace("print(", "str(")
+            .replace(", file=sys.stderr, flush=True) or", ") and")
+            .replace(", *job.calls, file=sys.stderr)", ")")
+        )
+    return subprocess.Popen([sys.executable, "-c", code, *argv], cwd=ROOT, text=True, **streams)
+
+
+def test_a_reader_that_leaves_stops_the_job():
+    """``dualface run --json | head -2``."""
+    with played("--json", endless=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert json.loads(process.stdout.readline())["event"] == "starting"
+        process.stdout.close()
+        err = process.stderr.read()
+        assert process.wait(30) == 130
+    *_, last, calls = err.splitlines()
+    assert last == "dualface: stopped: nobody reads its output any more"
+    assert calls == "CALLS wait cancel close"
+    assert "Traceback" not in err
+
+
+def test_a_reader_that_leaves_after_the_end_does_not_change_the_exit_code():
+    read, write = os.pipe()
+    os.close(read)
+    with played(stdout=write, stderr=subprocess.PIPE) as process:
+        os.close(write)
+        err = process.stderr.read()
+        assert process.wait(30) == 0, err
+    assert err.splitlines()[-1] == "CALLS wait close"
+    assert "Traceback" not in err
+    assert "Exception" not in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("options", [(), ("--json",), ("--quiet",)])
+def test_a_log_that_cannot_be_written_does_not_end_the_job(options):
+    with Path("/dev/full").open("w") as full, played(*options, silent=True, stdout=full, stderr=full) as process:
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("--quiet",)])
+def test_a_job_without_standard_output_and_error_goes_on(options):
+    def close() -> None:
+        os.close(1)
+        os.close(2)
+
+    with played(*options, silent=True, preexec_fn=close) as process:
+        assert process.wait(30) == 0
+
+
+def test_a_terminal_that_is_closed_ends_the_job_in_order(tmp_path):
+    """It sends SIGHUP, and then nothing can be written any more."""
+    calls = tmp_path / "calls"
+    code = textwrap.dedent(SLOW).format(root=str(ROOT))
+    code = code.replace('print("CALLS", *job.calls, file=sys.stderr)', f"open({str(calls)!r}, 'w').write(str(code))")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", f"import os; os.chdir({str(ROOT)!r})\n{code}"])
+    heard = b""
+    while b"RUNNING" not in heard:
+        heard += os.read(terminal, 4096)
+    time.sleep(0.3)
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert calls.read_text() == "130"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_an_answer_that_cannot_be_written_is_said():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "dualface_ray", "--version"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "dualface: standard output cannot be written (No space left on device)\n",
+    )

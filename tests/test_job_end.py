@@ -5,14 +5,16 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from actors import folders as folders_room
 from actors import job as job_room
 from actors.cluster.snapshot import ClusterSnapshot
-from dualface_ray.errors import ActorError, NotAVideoError, OutputError
-from dualface_ray.media import OutputLock, plan_outputs
+from actors.messages import SegmentJob
+from dualface_ray.errors import ActorError, NotAVideoError
+from dualface_ray.media import plan_outputs
 from dualface_ray.report import RunReport, VideoState, VideoTask, parse_report
 from dualface_ray.request import refused
 from dualface_ray.settings import resolve
@@ -51,36 +53,73 @@ def test_what_cannot_be_cleared_away_does_not_leave_the_driver_waiting(failing, 
         assert any("unfinished files stay" in note for note in snapshot.notes), snapshot.notes
 
 
-def test_a_deleted_folder_ends_the_job_and_nothing_makes_it_anew(tmp_path, monkeypatch):
+@pytest.fixture
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("dashboard", "grows"):
+        monkeypatch.setattr(job_room, name, lambda: False)
+    monkeypatch.setattr(job_room, "here", lambda: "node")
+
+
+@pytest.mark.usefixtures("no_cluster")
+@pytest.mark.parametrize("when", ["given up", "job ends"])
+def test_a_deleted_folder_fails_its_videos_and_nothing_makes_it_anew(when: str, tmp_path):
     given = task(tmp_path)
     folder = given.outputs.folder
-    for name in ("dashboard", "grows"):
-        monkeypatch.setattr(job_room, name, lambda: False)
-    monkeypatch.setattr(job_room, "here", lambda: "node")
-    lock = OutputLock([folder])
-    lock.take()
+    folder.mkdir()
     runner = job_room.JobRunner([given], resolve(), "test")
-    runner._folders.require(given)
+    assert runner._books.gone(given.stream_id) is None
     shutil.rmtree(folder)
-    for end in (
-        lambda: runner._folders.require(given),
-        lambda: runner._give_up(given.stream_id, NotAVideoError("no video")),
-    ):
-        with pytest.raises(OutputError, match="the output folder is gone"):
-            end()
-    runner._end_rest(ActorError("its lane died"), VideoState.FAILED)
-    assert runner.snapshot().videos[0].state is VideoState.FAILED
+    if when == "given up":
+        runner._give_up(given.stream_id, NotAVideoError("cannot be written"))
+    else:
+        runner._end_rest(ActorError("its lane died"), VideoState.FAILED)
+    (video,) = runner.snapshot().videos
+    assert video.state is VideoState.FAILED
+    assert "the output folder is gone" in video.error
     assert not folder.exists(), "a report would have made it anew"
-    lock.release()
 
 
-def test_a_folder_that_nobody_has_locked_is_never_gone(tmp_path, monkeypatch):
-    """Results on their way to an object store lie in a scratch folder without a lock file."""
+class FreeLane:
+    """One that takes whatever it gets."""
+
+    draining, free = False, 9
+
+    def __init__(self) -> None:
+        self.plan = Mock(lane_id="lane-0", node_id="node")
+        self.given: list[str] = []
+        self.jobs: dict[object, object] = {}
+
+    def assign(self, job: SegmentJob) -> None:
+        self.given.append(job.stream_id)
+        self.free -= 1
+
+
+@pytest.mark.usefixtures("no_cluster")
+def test_a_deleted_subfolder_costs_only_what_was_to_go_into_it(tmp_path):
+    sources = [tmp_path / "in" / name / "talk.mp4" for name in "ab"]
+    plans = plan_outputs(sources, tmp_path / "out", layout="stacked", container="mp4")
+    given = [
+        VideoTask(n, source, outputs, "f" * 64) for n, (source, outputs) in enumerate(zip(sources, plans, strict=True))
+    ]
+    for one in given:
+        one.outputs.folder.mkdir(parents=True)
+    runner, lane = job_room.JobRunner(given, resolve(), "test"), FreeLane()
+    shutil.rmtree(given[0].outputs.folder)
+    for unit in runner._units.release(2):
+        runner._queue.add([unit])
+        runner._hand_out(lane, unit, 0.0)
+    first, second = runner.snapshot().videos
+    assert (first.state, second.state) == (VideoState.FAILED, VideoState.RUNNING)
+    assert f"{given[0].outputs.folder}: the output folder is gone" in first.error
+    assert lane.given == [given[1].stream_id]
+    assert not given[0].outputs.folder.exists()
+
+
+@pytest.mark.usefixtures("no_cluster")
+def test_a_folder_that_the_driver_has_not_made_is_never_gone(tmp_path):
+    """Results on their way to an object store lie in a scratch folder that comes and goes."""
     given = task(tmp_path)
-    for name in ("dashboard", "grows"):
-        monkeypatch.setattr(job_room, name, lambda: False)
-    monkeypatch.setattr(job_room, "here", lambda: "node")
-    job_room.JobRunner([given], resolve(), "test")._folders.require(given)
+    assert job_room.JobRunner([given], resolve(), "test")._books.gone(given.stream_id) is None
 
 
 def test_an_input_that_cannot_be_opened_today_leaves_the_report_of_its_result(tmp_path):

@@ -122,7 +122,10 @@ def test_no_inputs_and_unknown_containers(tmp_path):
 # --- atomic files ---------------------------------------------------------------------------------------------------
 def test_a_file_appears_only_when_complete(tmp_path):
     target = tmp_path / "sub/x.json"
-    with AtomicFile(target) as file:
+    with pytest.raises(OutputError, match="No such file"), AtomicFile(target):
+        pass
+    assert not target.parent.exists(), "a folder that was deleted does not come back by itself"
+    with AtomicFile(target, make_folder=True) as file:
         file.part.write_text("half")
         assert not target.exists()
         assert file.part.parent == target.parent

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dualface_ray.errors import OutputBusyError, OutputError
-from dualface_ray.media import FileLock, Holder, OutputLock, folder_gone, lock, writing_in
+from dualface_ray.media import FileLock, Holder, OutputLock, folder_gone, is_gone, lock, writing_in
 
 ROOT = Path(__file__).resolve().parent.parent
 HOLD = """
@@ -117,8 +117,10 @@ def test_writers_of_one_job_work_side_by_side(tmp_path):
     with writing_in(tmp_path / "out"), writing_in(tmp_path / "out"):
         pass
     held.release()
-    with pytest.raises(OutputError), writing_in(Path("/proc/nowhere")):
+    (tmp_path / "out").rmdir()
+    with pytest.raises(OutputError, match="the output folder is gone"), writing_in(tmp_path / "out"):
         pass
+    assert not (tmp_path / "out").exists(), "only the driver makes it"
 
 
 def foreign(folder: Path) -> Path:
@@ -201,34 +203,112 @@ def test_a_beating_lock_keeps_its_stamp_fresh_and_notices_its_loss(tmp_path, mon
     assert path.exists()
 
 
-@pytest.mark.parametrize("again", [False, True])
-def test_a_folder_that_is_deleted_is_gone_and_nobody_has_taken_it_over(again, tmp_path, monkeypatch):
+def test_a_folder_that_is_deleted_is_gone_and_nobody_has_taken_it_over(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "BEAT_S", 0.05)
-    held = OutputLock([tmp_path / "kept", tmp_path / "out"])
+    held = OutputLock([tmp_path / "out"])
     held.take()
     held.look()
     assert held.gone is None
     shutil.rmtree(tmp_path / "out")
-    if again:
-        (tmp_path / "out").mkdir()  # by a process of the job that does not know yet
     until(lambda: held.gone)
-    assert (held.gone, held.lost) == (tmp_path / "out", "")
+    assert (held.gone, held.lost, held.notes) == (tmp_path / "out", "", [])
     error = folder_gone(held.gone)
     assert (error.exit_code, error.where) == (1, str(tmp_path / "out"))
     assert error.remedy
     held.release()
-    assert list(tmp_path.rglob("*.lock")) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_folder_of_several_may_be_deleted_and_comes_back_locked(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "BEAT_S", 0.05)
+    out = tmp_path / "out"
+    held = OutputLock([out / "a", out / "b"])
+    held.take()
+    shutil.rmtree(out / "a")
+    until(lambda: held.notes)
+    assert (held.gone, held.lost) == (None, "")
+    assert held.notes == [f"{out / 'a'}: this folder was deleted, and what was in it is lost; the other videos go on"]
+    (out / "a").mkdir()  # by the user, who may want what is still to come
+    until((out / "a" / lock.LOCK_NAME).exists)
+    with pytest.raises(OutputBusyError):
+        OutputLock([out / "a"]).take()
+    shutil.rmtree(out)
+    until(lambda: held.gone)
+    assert held.gone == out
+    held.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_place_of_the_folder_is_no_folder(tmp_path):
+    (tmp_path / "out").mkdir()
+    assert not is_gone(tmp_path / "out")
+    (tmp_path / "out").rmdir()
+    (tmp_path / "out").touch()
+    assert is_gone(tmp_path / "out")
+
+
+def test_a_lock_file_that_was_removed_is_made_anew(tmp_path, monkeypatch):
+    """To go on does no harm as long as nobody else is there, but without the file a second job would be let in."""
+    monkeypatch.setattr(lock, "BEAT_S", 0.05)
+    held = OutputLock([tmp_path])
+    held.take()
+    path = tmp_path / lock.LOCK_NAME
+    path.unlink()
+    until(lambda: held.notes)
+    assert (held.gone, held.lost) == (None, "")
+    assert held.notes == [f"{path}: was removed and has been made anew, for it keeps other jobs out of this folder"]
+    with pytest.raises(OutputBusyError, match=f"process {os.getpid()} "):
+        OutputLock([tmp_path]).take()
+    os.utime(path, (1, 1))
+    until(lambda: path.stat().st_mtime > 1)
+    held.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("what", ["lock", "folder"])
+def test_who_comes_after_the_lock_was_removed_has_the_folder(what, tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "BEAT_S", 0.5)
+    held, after = OutputLock([tmp_path / "out"]), OutputLock([tmp_path / "out"])
+    held.take()
+    if what == "lock":
+        (tmp_path / "out" / lock.LOCK_NAME).unlink()
+    else:
+        shutil.rmtree(tmp_path / "out")
+    after.take()
+    until(lambda: held.lost)
+    held.release()
+    assert (tmp_path / "out" / lock.LOCK_NAME).exists()
+    after.release()
+
+
+def test_a_lock_that_cannot_be_made_anew_yet_is_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "BEAT_S", 0.05)
+    held, tried = OutputLock([tmp_path]), []
+    held.take()
+    take = FileLock.take
+
+    def fails(self: FileLock) -> bool:
+        tried.append(self.path)
+        if len(tried) < 3:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return take(self)
+
+    monkeypatch.setattr(FileLock, "take", fails)
+    (tmp_path / lock.LOCK_NAME).unlink()
+    until(lambda: held.notes)
+    assert len(tried) == 3
+    held.release()
 
 
 def test_a_disk_that_does_not_answer_is_no_deleted_folder(tmp_path, monkeypatch):
     held = OutputLock([tmp_path])
     held.take()
 
-    def fails(_: Path) -> None:
+    def fails(_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as context:
-        context.setattr(Path, "lstat", fails)
+        context.setattr(lock.os, "stat", fails)
         held.look()
     assert held.gone is None
     held.release()

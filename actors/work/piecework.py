@@ -31,6 +31,7 @@ class PieceFiles(PictureFiles):
         self, job: SegmentJob, tools: SessionTools, stream: Stream, first_frame: int, origin_ticks: int
     ) -> None:
         space, piece = Workspace.of(job.outputs), job.piece
+        space.make()
         segments = tuple(space.segment(piece, job.epoch, canvas) for canvas in range(len(job.outputs.videos)))
         place = Place(segments, space.tracks(piece, job.epoch), first_frame, origin_ticks)
         super().__init__(job, stream.opened.info, tools.backend, tools.settings, tools.encode_threads, place)

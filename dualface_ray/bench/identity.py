@@ -86,7 +86,7 @@ def run_identity_bench(
             results.append(SceneResult(name, seed, ours, others))
     bench = IdentityBench(split, tuple(results))
     if out is not None:
-        write_atomic(out / f"identity-{split}.json", bench.to_json())
+        write_atomic(out / f"identity-{split}.json", bench.to_json(), make_folder=True)
         write_atomic(out / f"identity-{split}.txt", bench.text().encode())
     return bench
 

@@ -59,7 +59,7 @@ class RecordedRun:
             [info.stream_id, info.width_px, info.height_px, info.time_base, info.average_rate, info.rotation_deg,
              info.sample_aspect, info.duration_ticks, info.codec]
         ).astype(str)  # fmt: skip
-        with AtomicFile(path) as file, file.part.open("wb") as out:
+        with AtomicFile(path, make_folder=True) as file, file.part.open("wb") as out:
             np.savez_compressed(
                 out, schema=np.array(SCHEMA), meta=meta, pts_ticks=self.pts_ticks, flags=self.flags,
                 signatures=self.signatures, counts=counts,

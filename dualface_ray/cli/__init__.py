@@ -14,12 +14,18 @@ __all__ = ["main"]
 
 def main() -> None:
     """Entry point of ``dualface`` and ``python -m dualface_ray``; ends the process with the exit code."""
-    import signal
     import sys
 
-    from dualface_ray.cli.app import execute
+    from dualface_ray.cli.faults import flushed, guarded
+    from dualface_ray.cli.signals import deafen, listen
 
-    code = execute(sys.argv[1:])
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # what libraries do at the exit ends by itself, and
-        signal.signal(number, signal.SIG_IGN)  # a late Ctrl-C in the middle of it must not change the exit code
+    listen()
+
+    def call() -> int:
+        from dualface_ray.cli.app import execute  # takes a moment in which somebody may press Ctrl-C
+
+        return flushed(execute(sys.argv[1:]))
+
+    code = guarded(call)
+    deafen()
     sys.exit(code)

@@ -18,7 +18,7 @@ def _finish(measure: Callable[[], int], as_json: bool) -> None:
     """Measure, and leave with the exit code. SIGTERM counts as Ctrl-C: what was laid out for it goes, too."""
 
     def call() -> int:
-        from dualface_ray.cli.follow import terminated_is_interrupted
+        from dualface_ray.cli.signals import terminated_is_interrupted
 
         with terminated_is_interrupted():
             return measure()

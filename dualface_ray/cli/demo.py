@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dualface_ray.cli.display import working
-from dualface_ray.cli.follow import terminated_is_interrupted
 from dualface_ray.cli.run import Request, run_request
+from dualface_ray.cli.signals import terminated_is_interrupted
 from dualface_ray.cli.text import shown
 from dualface_ray.errors import OutputExistsError, RequestError
 from dualface_ray.hardware import profile_named

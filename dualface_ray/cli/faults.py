@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
+from dualface_ray.cli.outlet import Outlet, hush
 from dualface_ray.cli.text import shown
 from dualface_ray.errors import DualfaceError
 
 INTERRUPTED = 130
 """What shells use for a program that SIGINT ended (128 + 2)."""
 WRONG_REQUEST = 2
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def guarded(command: Callable[[], int], *, as_json: bool = False) -> int:
@@ -38,6 +41,8 @@ def guarded(command: Callable[[], int], *, as_json: bool = False) -> int:
         return _say(str(error), error.code, error.exit_code, as_json)
     except Exception as error:
         _debug()
+        if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
+            return _unwritable(error, as_json)  # files are written elsewhere, and name themselves
         if hasattr(error, "format_message"):  # typer's and click's usage errors share no public base class
             return _usage(error.format_message(), error, as_json)
         text = (
@@ -48,9 +53,17 @@ def guarded(command: Callable[[], int], *, as_json: bool = False) -> int:
 
 def _say(line: str, code: str, exit_code: int, as_json: bool) -> int:
     if as_json:
-        print(json.dumps({"event": "error", "code": code, "message": line, "exit_code": exit_code}), flush=True)  # noqa: T201
-    print(f"dualface: {shown(line)}", file=sys.stderr, flush=True)  # noqa: T201
+        event = {"event": "error", "code": code, "message": line, "exit_code": exit_code}
+        _write(sys.stdout, json.dumps(event))
+    _write(sys.stderr, f"dualface: {shown(line)}")
     return exit_code
+
+
+def _write(stream: TextIO | None, line: str) -> None:
+    """Where it can be written: a terminal that was closed must not change the exit code."""
+    outlet = Outlet(stream)
+    outlet.write(line + "\n")
+    outlet.flush()
 
 
 def _usage(message: str, error: Any, as_json: bool) -> int:
@@ -68,7 +81,28 @@ def _debug() -> None:
         traceback.print_exc()
 
 
+def flushed(exit_code: int) -> int:
+    """For the end of a command: what it has written has arrived, or a line says that it has not.
+
+    Returns:
+        the exit code, but 1 when that was 0 and standard output cannot be written.
+    """
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return exit_code or _reader_gone()
+    except OSError as error:
+        hush(sys.stdout)
+        return exit_code or _unwritable(error, False)
+    return exit_code
+
+
+def _unwritable(error: OSError, as_json: bool) -> int:
+    return _say(f"standard output cannot be written ({error.strerror})", "output", 1, as_json)
+
+
 def _reader_gone() -> int:
     """``dualface ... | head``: nobody reads any more. Keep Python's own flush at exit from complaining about it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    hush(sys.stdout)
     return 1

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from dualface_ray.cli.faults import INTERRUPTED
+from dualface_ray.cli.signals import settled
 from dualface_ray.report import JobSnapshot
 
 
@@ -41,86 +39,41 @@ class Display(Protocol):
         """Show how the job ended; the last call."""
 
 
-def follow(job: Followed, display: Display) -> int:
+def follow(job: Followed, display: Display, unread: Callable[[], bool] = lambda: False) -> int:
     """Show the job until it ends and return its exit code.
 
     Ctrl-C (or SIGTERM) cancels the job and waits until it has cleaned up; the exit code is then 130, unless there was
     nothing left to discard. A second Ctrl-C interrupts that, too: the caller's ``close`` has the last word.
+
+    Args:
+        job: that runs.
+        display: shows it.
+        unread: whether somebody who was to read the output has left (``| head``); that cancels the job, too.
     """
     seen: JobSnapshot | None = None
 
     def show(snapshot: JobSnapshot) -> None:
         nonlocal seen
         seen = snapshot
+        if _all_ended(snapshot):
+            settled()
         display.update(snapshot)
+        if unread() and not _all_ended(snapshot):
+            raise BrokenPipeError
 
     try:
         snapshot = job.wait(on_progress=show)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):
         if seen is None or not _all_ended(seen):
             display.say("stopping: unfinished videos are discarded, finished ones stay")
         job.cancel()
         snapshot = job.snapshot()
-    with suppress(KeyboardInterrupt), undisturbed():
+        if _all_ended(snapshot):
+            settled()
+    with suppress(KeyboardInterrupt):
         display.finish(snapshot)
     return snapshot.exit_code if _all_ended(snapshot) else INTERRUPTED
 
 
 def _all_ended(snapshot: JobSnapshot) -> bool:
     return all(video.state.final for video in snapshot.videos)
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Within this block the first Ctrl-C, SIGTERM or SIGHUP does nothing, for the end is near; a second one interrupts.
-
-    As for ``terminated_is_interrupted``: what is ignored stays ignored, and only the main thread is concerned.
-    """
-    noted = False
-
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal noted
-        if noted:
-            raise KeyboardInterrupt
-        noted = True
-
-    with _handled(note, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        yield
-
-
-@contextmanager
-def terminated_is_interrupted() -> Iterator[None]:
-    """Within this block SIGTERM and SIGHUP do what Ctrl-C does: ``kill`` or a closed terminal leave nothing behind.
-
-    A signal that is ignored (``nohup``) stays ignored. Signals belong to the main thread; elsewhere the block changes
-    nothing.
-    """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    with _handled(interrupt, signal.SIGTERM, signal.SIGHUP):
-        try:
-            yield
-        except SystemExit as error:
-            if not _is_main_thread():
-                raise
-            raise KeyboardInterrupt from error  # what Ray's own handler for SIGTERM makes of it while Ray starts
-
-
-@contextmanager
-def _handled(handler: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> Iterator[None]:
-    """Within this block these signals go to the handler, but for those that are ignored."""
-    before = {}
-    if _is_main_thread():
-        heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-        before = {number: signal.signal(number, handler) for number in heard}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
-
-
-def _is_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()

@@ -177,7 +177,7 @@ def _conclude(request: ProbeRequest, base: Profile | None, found: _Found) -> Non
             found.node = _node(made, found)
     if request.output is not None:
         text = profile_text(made, f"Written by `dualface probe` on {platform.node()}, {today.isoformat()}.")
-        write_atomic(request.output, text.encode())
+        write_atomic(request.output, text.encode(), make_folder=True)
         found.written = str(request.output)
         read_profile(request.output)
 

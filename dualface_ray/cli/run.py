@@ -5,9 +5,13 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO, cast
 
 from dualface_ray.cli.display import open_display
-from dualface_ray.cli.follow import follow, terminated_is_interrupted
+from dualface_ray.cli.faults import INTERRUPTED
+from dualface_ray.cli.follow import follow
+from dualface_ray.cli.outlet import Outlet
+from dualface_ray.cli.signals import terminated_is_interrupted
 from dualface_ray.settings import Settings, resolve
 
 
@@ -45,7 +49,8 @@ def run_request(request: Request, *, as_json: bool = False, quiet: bool = False)
         DualfaceError: the request is wrong, or the job itself broke.
     """
     settings = request.settings()
-    with open_display(as_json=as_json, quiet=quiet, out=sys.stdout, err=sys.stderr) as display:
+    out, err = Outlet(sys.stdout), Outlet(sys.stderr)
+    with open_display(as_json=as_json, quiet=quiet, out=cast("TextIO", out), err=cast("TextIO", err)) as display:
         display.say_starting()
         from dualface_ray.api import run  # brings Ray: only now that the request reads well
 
@@ -62,10 +67,12 @@ def run_request(request: Request, *, as_json: bool = False, quiet: bool = False)
                     say=display.say,
                     looking=display.say_looking,
                 ) as job,
-                terminated_is_interrupted(),  # again: connecting to Ray sets its own handler
             ):
-                code = follow(job, display)
+                code = follow(job, display, lambda: out.gone or err.gone)
         except KeyboardInterrupt:
             if code is None:
                 raise
-        return code
+    if code == INTERRUPTED and out.gone:
+        err.write("dualface: stopped: nobody reads its output any more\n")
+        err.flush()
+    return code

@@ -25,7 +25,16 @@ from dualface_ray.media.filelock import FileLock
 from dualface_ray.media.files import check_input
 from dualface_ray.media.hdr import HDR_TRANSFERS, sdr_signal
 from dualface_ray.media.inputs import expand_inputs, read_list, require_text
-from dualface_ray.media.lock import LOCK_NAME, Holder, OutputLock, busy, folder_gone, lock_missing, writing_in
+from dualface_ray.media.lock import (
+    LOCK_NAME,
+    Holder,
+    OutputLock,
+    await_writers,
+    busy,
+    folder_gone,
+    is_gone,
+    writing_in,
+)
 from dualface_ray.media.naming import OutputPlan, plan_outputs, shown_input
 from dualface_ray.media.needs import VideoNeeds
 from dualface_ray.media.ports import (
@@ -90,6 +99,7 @@ __all__ = [
     "Workspace",
     "address_parts",
     "all_or_none",
+    "await_writers",
     "bridge_piece",
     "bridge_range",
     "busy",
@@ -99,10 +109,10 @@ __all__ = [
     "free_bytes",
     "is_address",
     "is_disk_full",
+    "is_gone",
     "is_under_way",
     "join_address",
     "local_path",
-    "lock_missing",
     "output_error",
     "plan_audio",
     "plan_outputs",

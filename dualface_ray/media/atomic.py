@@ -22,20 +22,27 @@ class AtomicFile:
     planted link cannot redirect it, and private (0600) until it is complete. On success: fsync of the file, rename,
     fsync of the folder. An existing target is replaced in one step; a target that is a link is replaced, not followed.
 
+    Args:
+        target: the file.
+        make_folder: make its folder when that is missing. Not for results: an output folder that a user deletes while
+            a job runs must not come back by itself.
+
     Raises:
         DiskFullError, OutputError: it cannot be created, synchronised or renamed (or the body raised an OSError that
             says so).
     """
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, *, make_folder: bool = False) -> None:
         self.target = target
+        self._make_folder = make_folder
         self.part = target.with_name(f"{target.name}.{secrets.token_hex(4)}{PART_SUFFIX}")
         self._open = False
 
     def __enter__(self) -> AtomicFile:
-        """Create the folder and the empty part."""
+        """Create the empty part."""
         try:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
+            if self._make_folder:
+                self.target.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise output_error(error, self.target) from error
@@ -72,13 +79,13 @@ class AtomicFile:
         self.part.unlink(missing_ok=True)
 
 
-def write_atomic(target: Path, data: bytes) -> None:
-    """Write a small file in one piece.
+def write_atomic(target: Path, data: bytes, *, make_folder: bool = False) -> None:
+    """Write a small file in one piece; see ``AtomicFile``.
 
     Raises:
         DiskFullError, OutputError: it cannot be written.
     """
-    with AtomicFile(target) as file:
+    with AtomicFile(target, make_folder=make_folder) as file:
         file.part.write_bytes(data)
 
 

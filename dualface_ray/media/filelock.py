@@ -61,7 +61,9 @@ class FileLock:
         os.pwrite(self._descriptor, content, 0)
 
     def touch(self) -> bool:
-        """Renew the time stamp; False = the file under this name is no longer the one that is held."""
+        """Renew the time stamp; False = the file under this name is not, or no longer, the one that is held."""
+        if not self.held:
+            return False
         os.utime(self._descriptor)
         return _same_file(self._descriptor, self.path)
 

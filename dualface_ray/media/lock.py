@@ -3,6 +3,10 @@
     driver    holds the hidden file .dualface.lock of every output folder: flock + who + a time stamp renewed all along
     encoders  hold the folder itself, shared, while they write: a new job waits until those of a dead one have ended
 
+Only the driver makes output folders, when it takes the lock: one that is deleted meanwhile stays away. A lock file that
+is removed by itself, with ``rm .dualface.lock``, is made anew at the next beat: as long as nobody else has taken the
+folder, to go on does no harm, while without the file a second job would be let in.
+
 On one machine the kernel answers who lives. Between machines flock may not cross (NFS, some cluster file systems), so a
 lock that another machine left is watched: if its time stamp stands still for ``STALE_S``, it is taken over.
 """
@@ -100,7 +104,9 @@ class OutputLock:
         self.lost = ""
         """Set when another job has taken a folder over, as it may when this machine was cut off: then stop."""
         self.gone: Path | None = None
-        """Set to a folder that was deleted, or emptied with its lock file, by whoever did not know of the job."""
+        """Set to the folder that was deleted, when none of the folders is left: then stop, too."""
+        self.notes: list[str] = []
+        """What else has been done to the folders that their user should know of; it only grows."""
 
     def take(self) -> None:
         """Take all of them, or none.
@@ -120,7 +126,13 @@ class OutputLock:
                 self._sign(lock)
             self._doubtful = []
             for lock in self._locks:
-                _await_writers(lock.path.parent)
+                if not await_writers(lock.path.parent, WRITERS_TIMEOUT_S):
+                    raise OutputBusyError(
+                        "processes of a job that is gone still write to this folder",
+                        where=str(lock.path.parent),
+                        remedy="Find and end them (`fuser` shows who has the folder open), "
+                        "or name another folder with -o.",
+                    )
         except BaseException:
             self.release()
             raise
@@ -128,8 +140,14 @@ class OutputLock:
         self._thread.start()
 
     def look(self) -> None:
-        """See now, and not at the next beat, whether the folders are still there; ``gone`` says it."""
-        self.gone = self.gone or next((place for place in self._folders if lock_missing(place)), None)
+        """See now, and not at the next beat, which folders are still there; ``gone`` and ``notes`` say it."""
+        absent = [folder for folder in self._folders if is_gone(folder)]
+        if absent and len(absent) == len(self._folders):
+            common = Path(os.path.commonpath([folder.absolute() for folder in absent]))
+            self.gone = self.gone or (common if len(absent) > 1 and is_gone(common) else absent[0])
+            return
+        for folder in absent:
+            self._note(f"{folder}: this folder was deleted, and what was in it is lost; the other videos go on")
 
     def release(self) -> None:
         """Let go and remove the lock files. Harmless when called twice."""
@@ -172,29 +190,47 @@ class OutputLock:
         while not self._ended.wait(BEAT_S):
             for lock in self._locks:
                 with contextlib.suppress(OSError):  # a disk that does not answer now may do so at the next beat
-                    # where locks do not cross, two machines may have taken one file: the last to sign it has it
-                    if lock.touch() and lock.read() == self._signature:
-                        continue
-                    self.look()
-                    if self.gone is None:
+                    if not self._renew(lock):
                         self.lost = f"{lock.path.parent}: another job has taken this folder over"
-                    return
+                        return
+            self.look()
+
+    def _renew(self, lock: FileLock) -> bool:
+        """False = another job has it now.
+
+        Raises:
+            OSError: it cannot be said.
+        """
+        # where locks do not cross, two machines may have taken one file: the last to sign it has it
+        if (lock.touch() and lock.read() == self._signature) or is_gone(lock.path.parent):
+            return True
+        if not _is_missing(lock.path):
+            return False
+        lock.release()
+        if not lock.take():
+            return False
+        lock.write(self._signature)
+        self._note(f"{lock.path}: was removed and has been made anew, for it keeps other jobs out of this folder")
+        return True
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
 
 @contextlib.contextmanager
 def writing_in(folder: Path) -> Iterator[None]:
-    """Held by a process while it writes results to a folder; makes the folder when it is missing.
+    """Held by a process while it writes results to a folder.
 
     Where the file system knows no locks on folders (NFS), it does nothing.
 
     Raises:
-        OutputError: the folder cannot be made or opened.
+        OutputError: the folder is gone or cannot be opened.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise output_error(error, folder) from error
+        raise (folder_gone(folder) if is_gone(folder) else output_error(error, folder)) from error
     try:
         # A new job looks for an instant whether anybody writes here. Whoever holds the folder for longer is no job but
         # some other program; then it is right to go on without. The lock keeps no writers apart (attempts write to
@@ -210,15 +246,27 @@ def writing_in(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def lock_missing(folder: Path) -> bool:
-    """Whether for certain nobody's lock file lies there; a disk that does not answer now says nothing."""
+def await_writers(folder: Path, timeout_s: float) -> bool:
+    """Wait until no process of this machine writes to the folder; False = one still does after ``timeout_s`` seconds.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        (folder / LOCK_NAME).lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError as error:
-        return error.errno == errno.ESTALE  # NFS: the folder was deleted on another machine
-    return False
+        deadline_s = time.monotonic() + timeout_s
+        while try_flock(descriptor) is False:
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(0.1)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def is_gone(folder: Path) -> bool:
+    """Whether a folder is for certain not there; a disk that does not answer now says nothing."""
+    return _is_missing(f"{folder}/.")  # which a file in its place has not
 
 
 def folder_gone(folder: Path) -> OutputError:
@@ -240,20 +288,14 @@ def busy(folder: str, holder: Holder | None) -> OutputBusyError:
     )
 
 
-def _await_writers(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _is_missing(path: str | Path) -> bool:
     try:
-        deadline_s = time.monotonic() + WRITERS_TIMEOUT_S
-        while try_flock(descriptor) is False:
-            if time.monotonic() > deadline_s:
-                raise OutputBusyError(
-                    "processes of a job that is gone still write to this folder",
-                    where=str(folder),
-                    remedy="Find and end them (`fuser` shows who has the folder open), or name another folder with -o.",
-                )
-            time.sleep(0.1)
-    finally:
-        os.close(descriptor)
+        os.stat(path)  # noqa: PTH116 - a Path would lose the dot
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError as error:
+        return error.errno == errno.ESTALE  # NFS: it was deleted on another machine
+    return False
 
 
 def _holder(path: Path) -> Holder | None:

@@ -55,7 +55,7 @@ def bridge_piece(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """The work folder of one video; nothing is created here."""
+    """The work folder of one video; only ``make`` creates it."""
 
     folder: Path
 
@@ -63,6 +63,17 @@ class Workspace:
     def of(outputs: OutputPlan) -> Workspace:
         """The hidden folder beside the outputs."""
         return Workspace(outputs.report.with_name(f".{outputs.report.name}.work"))
+
+    def make(self) -> None:
+        """Make it where it is missing; the folder that it lies in is there, or was deleted and must not come back.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise output_error(error, self.folder) from error
 
     def record(self, piece: str) -> Path:
         """The record of a piece: whoever sees it may rely on all files of the piece."""

@@ -43,11 +43,12 @@ class _Piece(BaseModel):
     fingerprint: str
 
     def save(self, path: Path) -> None:
-        """Write it in one piece.
+        """Write it to the work folder, in one piece.
 
         Raises:
             DiskFullError, OutputError: it cannot be written.
         """
+        Workspace(path.parent).make()
         write_atomic(path, self.model_dump_json(indent=1).encode() + b"\n")
 
 

@@ -155,7 +155,7 @@ class _Fetch:
 
     def _write(self, store: Store, found: RemoteFile, pieces: Iterator[bytes]) -> None:
         total = 0
-        with AtomicFile(self.target) as file, file.part.open("wb") as out:
+        with AtomicFile(self.target, make_folder=True) as file, file.part.open("wb") as out:
             for piece in pieces:
                 if self.stop.is_set():
                     raise self._cancelled()
