@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from fake_nvidia import fake_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -21,6 +23,7 @@ from ray._private.label_utils import parse_node_labels_string
 from actors import metrics
 from actors.placement import ClusterSnapshot, NodeSnapshot, plan_lanes
 from dualface_ray import __version__
+from dualface_ray.errors import ProfileError
 from dualface_ray.hardware import load_profile
 from dualface_ray.settings import resolve
 
@@ -34,8 +37,8 @@ def load(name: str) -> dict[str, Any]:
     return yaml.safe_load((CLUSTER / name).read_text(encoding="utf-8"))
 
 
-def locked() -> dict[str, str]:
-    text = (CLUSTER / "requirements.lock").read_text(encoding="utf-8")
+def locked(name: str = "requirements.lock") -> dict[str, str]:
+    text = (CLUSTER / name).read_text(encoding="utf-8")
     return {canonicalize_name(name): version for name, version in re.findall(r"^([\w.-]+)==(\S+)", text, re.MULTILINE)}
 
 
@@ -52,12 +55,15 @@ def test_the_lock_fulfils_pyproject():
         assert found is not None, f"{wanted.name} is not locked"
         assert wanted.specifier.contains(found), f"{wanted} is locked as {found}"
     assert Version(versions["ray"]) >= Version("2.52"), "token authentication begins there"
+    (builder,) = (Requirement(line) for line in re.findall(r'^requires = \["([^"]+)"\]', text, re.MULTILINE))
+    assert builder.specifier.contains(locked("build.lock")[builder.name])
 
 
-def test_every_locked_file_has_a_hash_and_nothing_is_loose():
-    text = (CLUSTER / "requirements.lock").read_text(encoding="utf-8")
+@pytest.mark.parametrize(("name", "least"), [("requirements.lock", 50), ("build.lock", 5)])
+def test_every_locked_file_has_a_hash_and_nothing_is_loose(name, least):
+    text = (CLUSTER / name).read_text(encoding="utf-8")
     blocks = re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)[1:]
-    assert len(blocks) == len(locked()) > 50
+    assert len(blocks) == len(locked(name)) >= least
     for block in blocks:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", block), block.splitlines()[0]
     loose = [
@@ -87,7 +93,10 @@ def test_the_image_is_pinned_unprivileged_and_sees_the_codecs():
     assert users == ["dualface"]
     assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility,video" in last
     assert "RAY_AUTH_MODE=token" in last
-    assert "--require-hashes" in text
+    installs = re.findall(r"pip install (.*?)(?= \\\n &&|$)", re.sub(r"\\\n +-", "-", text), re.MULTILINE)
+    assert len(installs) == 3
+    for line in installs:  # the last is the wheel that was built
+        assert "--require-hashes --no-deps" in line or "--no-deps --no-index" in line, line
     assert "--shm-size" in text
     for path in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
         for source in path.split():
@@ -230,6 +239,48 @@ def test_custom_resources_are_what_the_profile_says(name):
     rule = gpu["template"]["spec"]["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0]
     assert rule["topologyKey"] == "kubernetes.io/hostname", "two such pods on one machine would share its sessions"
     assert rule["labelSelector"]["matchLabels"].items() <= gpu["template"]["metadata"]["labels"].items()
+
+
+def words(name: str, section: str) -> list[str]:
+    """What the README writes behind this command, where it is first called for this kind of cluster."""
+    text = (CLUSTER / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    part = next(part for part in text.split("\n## ") if part.startswith(section))
+    line = next(line for line in part.splitlines() if f"dualface {name} " in line and "`" not in line)
+    return shlex.split(line.partition(f"dualface {name} ")[2], comments=True)
+
+
+def sets(command: list[str]) -> list[str]:
+    return [command[place + 1] for place, word in enumerate(command) if word == "--set"]
+
+
+def kubernetes_nodes(spec: dict[str, Any], **labels: str) -> ClusterSnapshot:
+    """What Ray would show of this cluster, with one worker of each group."""
+    nodes = [NodeSnapshot("head", {}, host="head")]
+    for group in spec["workerGroupSpecs"]:
+        given, (container,) = group["rayStartParams"], group["template"]["spec"]["containers"]
+        own = json.loads(json.loads(given["resources"].strip("'"))) if "resources" in given else {}
+        counted = {"CPU": container["resources"]["limits"]["cpu"], "GPU": given.get("num-gpus", "0")}
+        resources = {name: float(amount) for name, amount in {**counted, **own}.items() if float(amount)}
+        name = group["groupName"]
+        nodes.append(NodeSnapshot(name, resources, labels={**group["labels"], **labels}, host=name))
+    return ClusterSnapshot(nodes=tuple(nodes))
+
+
+def plan_with(given: list[str], cluster: ClusterSnapshot) -> list[tuple[str, str, int]]:
+    lanes = plan_lanes(resolve(sets=given), cluster, VIDEOS)
+    return [(lane.node_id, lane.profile, lane.nvenc_sessions) for lane in lanes]
+
+
+def test_the_kubernetes_files_run_a_job_as_they_stand():
+    entrypoint = sets(shlex.split(load("kuberay/rayjob.yaml")["spec"]["entrypoint"]))
+    submitted = sets(words("submit", "Kubernetes"))
+    both = [("rtx4090", "rtx4090", 6)] * 2
+    assert plan_with(entrypoint, kubernetes_nodes(specs()["rayjob"])) == both
+    assert plan_with(submitted, kubernetes_nodes(specs()["raycluster"])) == both
+    probed = kubernetes_nodes(specs()["raycluster"], **{"dualface-verified": "2026-11-23_591.59"})
+    assert plan_with([], probed) == both, "a probe has confirmed it"
+    with pytest.raises(ProfileError, match="nobody has verified"):
+        plan_with([], kubernetes_nodes(specs()["raycluster"]))
 
 
 def test_the_job_and_the_network():
@@ -415,6 +466,30 @@ def test_a_worker_finds_what_a_probe_has_left_on_its_machine(stand_ins, tmp_path
     code, errors, called = script(stand_ins, "start-node.sh", "worker", "head", etc=etc)
     assert (code, called, errors.count("\n")) == (2, [], 1)
     assert "no profile: run `dualface probe --verify --output " in errors
+
+
+def test_the_machines_of_the_cluster_file_run_a_job_as_the_readme_has_it(stand_ins, tmp_path):
+    """Probe, start the node, submit: the README's own words, and nothing about unverified profiles in them."""
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    command = [word.replace("/etc/dualface", str(etc)) for word in words("probe", "Machines")]
+    fakes = fake_environment(tmp_path / "fakes", card="rtx4090", driver="550.67", cap="8")
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("CUDA_", "NVIDIA_"))}
+    probe = [sys.executable, "-m", "dualface_ray", "probe", *command]
+    done = subprocess.run(probe, env={**clean, **fakes}, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (line,) = [line for line in load("ray-cluster.yaml")["worker_start_ray_commands"] if "start-node" in line]
+    name, *arguments = line.replace("$RAY_HEAD_IP", "10.0.0.1").split()
+    assert name == "dualface-start-node"
+    code, errors, called = script(stand_ins, "start-node.sh", *arguments, etc=etc)
+    assert (code, errors) == (0, "")
+    assert "--address=10.0.0.1:6379" in called
+    cluster = ClusterSnapshot(nodes=(NodeSnapshot("head", {}, host="head"), started_node(called)))
+    submitted = sets(words("submit", "Machines"))
+    assert submitted == []
+    assert plan_with(submitted, cluster) == [("worker", "rtx4090", 4)] * 2, "eight sessions for two cards"
+    (told,) = [line for line in done.stdout.splitlines() if line.startswith("node ")]
+    assert next(word for word in called if word.startswith("--labels=")) in told, "by hand it is the same"
 
 
 @pytest.mark.parametrize("running", [False, True])
