@@ -17,7 +17,7 @@ from dualface_ray.identity.following import follow
 from dualface_ray.identity.knots import Frame
 from dualface_ray.identity.naming import decide
 from dualface_ray.identity.refine import between, spacing_wanted
-from dualface_ray.identity.sights import Sight, sights_of
+from dualface_ray.identity.sights import Sight, Track, sights_of
 from dualface_ray.identity.state import IdentityState
 from dualface_ray.identity.swaps import find_swap
 from dualface_ray.identity.tracks import FrameFact
@@ -48,8 +48,8 @@ class Examiner:
         self.state = state
         self.settings = settings
         self.tick_s = tick_s
-        self._trial: tuple[int, list[Sight], Assignment] | None = None
-        """Frame, faces and assignment that ``_closer`` has just tried: what the frame itself needs next."""
+        self._trial: tuple[int, list[Track], list[Sight], Assignment] | None = None
+        """Frame, live tracks, faces and assignment that have just been tried: what the frame itself needs next."""
 
     def take(self, fact: FrameFact) -> None:
         """Take the next frame in, not yet examined."""
@@ -123,7 +123,7 @@ class Examiner:
         t_s = s.time_of(frame)
         trial, self._trial = self._trial, None
         if trial is not None and trial[0] == frame and s.tracker.shot_start <= s.tracker.frame:
-            follow(s.tracker, frame, t_s, trial[1], self.settings, trial[2])
+            follow(s.tracker, frame, t_s, trial[2], self.settings, trial[3])
         else:
             follow(s.tracker, frame, t_s, sights_of(frame, t_s, faces), self.settings)
         s.examined += 1
@@ -156,7 +156,8 @@ class Examiner:
         if not s.tracker.tracks and not len(s.waiting[target]):
             return
         faces = sights_of(target, s.time_of(target), s.waiting[target])
-        self._trial = target, faces, assign(s.tracker.live(), faces, self.settings.identity.descriptor_scale)
+        tracks = s.tracker.live()
+        self._trial = target, tracks, faces, assign(tracks, faces, self.settings.identity.descriptor_scale)
 
     def _closer(self, target: int) -> list[int]:
         """Frames between the frontier and the target that content makes worth looking at."""
@@ -164,8 +165,8 @@ class Examiner:
         if target - s.frontier < 2 or self.settings.detect.every_frame or self._trial is None:
             return []
         t_s = s.time_of(target)
-        _, faces, trial = self._trial
-        spacing, _ = spacing_wanted(s.tracker.live(), faces, t_s, trial)
+        _, tracks, faces, trial = self._trial
+        spacing, _ = spacing_wanted(tracks, faces, t_s, trial)
         if spacing == math.inf:
             return []
         steady = c.STEADY_SHARE / self.settings.identity.max_detect_hz

@@ -70,17 +70,18 @@ class Mixture:
 
     @staticmethod
     def of(first: Glance, middle: Glance, last: Glance) -> Mixture | None:
-        """Of three pictures; None when the outer two hardly differ, or one of them has hardly any contrast."""
+        """Of three pictures; None when the outer two are much alike, or one of them has hardly any contrast."""
         both = float(first.luma.dot(last.luma))
+        apart = 1.0 - both / math.sqrt(first.power * last.power)
         length = first.power + last.power - 2.0 * both
         least, most = min(first.power, last.power), max(first.power, last.power)
-        if length < _LUMA * c.FADE_LEVELS**2 or least < max(_LUMA * c.FLAT_LEVELS**2, c.FADE_CONTRAST**2 * most):
+        alike = apart < c.FADE_APART or length < _LUMA * c.FADE_LEVELS**2
+        if alike or least < max(_LUMA * c.FLAT_LEVELS**2, c.FADE_CONTRAST**2 * most):
             return None
         way = last.luma - first.luma
         here = middle.luma - first.luma
         share = float(here @ way) / length
         beside = here - np.float32(share) * way
-        apart = 1.0 - both / math.sqrt(first.power * last.power)
         lacking = (1.0 - share) * first.power + share * last.power - middle.power
         dip = lacking / (share * (1.0 - share) * length) if 0.0 < share < 1.0 else 0.0
         return Mixture(share, math.sqrt(float(beside @ beside) / length), apart, dip)
@@ -96,7 +97,7 @@ def dissolve_in(window: Sequence[Glance]) -> Mixture | None:
     """The mixture in the middle of these pictures if they are, or hold, a part of a dissolve from shot to shot."""
     first, last = window[0], window[-1]
     middle = Mixture.of(first, window[len(window) // 2], last)
-    if middle is None or not middle.is_true or middle.apart < c.FADE_APART:
+    if middle is None or not middle.is_true:
         return None
     if not c.FADE_SHARE <= middle.share <= 1.0 - c.FADE_SHARE:
         return None
@@ -183,7 +184,7 @@ class FadeWatch:
 
     def _mixed(self, now: Glance) -> tuple[int, Why] | None:
         for span in c.FADE_SPANS:
-            if len(self.glances) <= span:
+            if len(self.glances) <= span or self.beat % (span // c.FADE_SPANS[0]):  # longer ones need fewer looks
                 return None
             window = self.glances[-1 - span :]
             mix = dissolve_in(window)

@@ -50,7 +50,7 @@ def find_swap(
     state: IdentityState,
     settings: Settings,
     target: int,
-    trial: tuple[Sequence[Sight], Assignment],
+    trial: tuple[Sequence[Track], Sequence[Sight], Assignment],
     limit: int,
     affordable: Callable[[int], bool],
 ) -> Finding:
@@ -60,7 +60,7 @@ def find_swap(
         state: of the session.
         settings: of the run.
         target: the frame.
-        trial: its faces and their assignment to the tracker's ``live`` tracks.
+        trial: the tracker's ``live`` tracks, the frame's faces and their assignment.
         limit: the last frame that may be looked at now.
         affordable: whether so many more detections are within the budget.
     """
@@ -96,13 +96,15 @@ def find_swap(
     return Finding(first) if every and sure and all(swap.track.another for swap in odd) else Finding()
 
 
-def swapped(tracker: Tracker, faces: Sequence[Sight], result: Assignment) -> tuple[list[Swap], bool]:
+def swapped(
+    tracker: Tracker, tracks: Sequence[Track], faces: Sequence[Sight], result: Assignment
+) -> tuple[list[Swap], bool]:
     """The followed faces in whose place somebody else seems to be, and whether those are all that can be judged."""
     odd: list[Swap] = []
     every = True
-    if any(person.hidden and person.last_shot == tracker.shot for person in tracker.persons.values()):
-        return odd, every  # one of the two went behind a face of this shot: what comes up there may be them
-    tracks = tracker.live()
+    for person in tracker.persons.values():
+        if person.hidden and person.last_shot == tracker.shot:
+            return odd, every  # behind a face of this shot: what comes up there may be them
     owner = {j: track for track, j in zip(tracks, result.face_of, strict=True) if j >= 0}
     for track, j in zip(tracks, result.face_of, strict=True):
         if j < 0:
