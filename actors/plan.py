@@ -11,6 +11,7 @@ from actors.cluster.slots import NVDEC, NVENC, Slot
 from actors.cluster.snapshot import NODE_ID_LABEL
 from dualface_ray.backends import DevicePlan
 from dualface_ray.errors import VramBudgetError
+from dualface_ray.framing import layout_shape
 from dualface_ray.hardware import ThreadBudget, thread_budget
 from dualface_ray.media import VideoNeeds
 from dualface_ray.settings import Settings
@@ -42,6 +43,8 @@ class LanePlan:
     """Name of the card's static profile; empty without one."""
     encoder: str = ""
     """nvenc, cpu, or empty: the backend finds out."""
+    encode_at_once: int = 0
+    """Encoders on the CPU that may work at once in each encoder process; 0 = the backend finds out."""
     nvdec_sessions: int = 0
     nvenc_sessions: int = 0
     discard: bool = False
@@ -73,7 +76,10 @@ class LanePlan:
         Args:
             role: ``decoder``, ``inference`` or ``encoder``.
         """
-        return self.memory.device_plan(role, self.encoder, self.nvenc_sessions) if self.memory else DevicePlan()
+        if self.memory is None:
+            return DevicePlan()
+        found = self.memory.device_plan(role, self.encoder, self.nvenc_sessions)
+        return replace(found, encode_at_once=self.encode_at_once) if role == "encoder" else found
 
     def adapted(self, settings: Settings) -> Settings:
         """The job's settings as this lane works with them: a small card may get a smaller batch or look-ahead."""
@@ -151,8 +157,13 @@ def _on_card(settings: Settings, slot: Slot, lane_id: str, memory: Memory) -> La
     """A lane within this memory, with the ever smaller ones that it may be started again with."""
     shape, smaller = memory.plan.shape, memory.smaller()
     each = -(-shape.streams // shape.decoders)
+    found = _plan(settings, slot, lane_id, shape.streams, [])
+    files = len(layout_shape(settings).canvases)
+    threads = replace(found.threads, encode=thread_budget(slot.cores, shape.streams * files).encode)
     return replace(
-        _plan(settings, slot, lane_id, shape.streams, []),
+        found,
+        threads=threads,
+        encode_at_once=encoders_at_once(slot.cores, threads.encode, shape.streams * files, shape.encoders),
         pool_bytes=shape.arena_bytes,
         pool_slots=each * settings.quota_frames(Fraction(settings.input.max_fps)),
         decoders=shape.decoders,
@@ -161,3 +172,26 @@ def _on_card(settings: Settings, slot: Slot, lane_id: str, memory: Memory) -> La
         notes=memory.notes,
         smaller=None if smaller is None else _on_card(settings, slot, lane_id, smaller),
     )
+
+
+def encoders_at_once(cores: int, threads: int, sessions: int, processes: int) -> int:
+    """Encoders on the CPU that may work at once in each encoder process of a lane.
+
+    Together they are to keep to the lane's cores, for the threads that feed the card need theirs, and to leave none of
+    them idle, however the streams are spread. A session is encoded by one worker at a time, so where all sessions
+    together need no more than the cores, as in plans that nobody has changed, no process needs a limit of its own: a
+    part for each would have five streams wait in one process for the core that three in another leave. Where they
+    need more (two files a video, or streams that the settings ask for), each process gets its part, rounded up: a
+    full lane deals its streams evenly, so every process has more sessions than its part.
+
+    The profile's ``lane.cores`` is in ``cores`` where lanes on the CPU share the node. Its ``lane.encoders`` is not
+    asked: it counts what NVENC, or a machine with just those cores, does at once.
+
+    Args:
+        cores: of the lane.
+        threads: of one encoder.
+        sessions: encoders that are open at once in the whole lane: its streams, by the files of each.
+        processes: encoder processes.
+    """
+    most = max(1, cores // max(1, threads))
+    return most if sessions <= most else -(-most // max(1, processes))

@@ -203,6 +203,9 @@ def test_the_plan_chooses_the_encoder(cupy: Any, monkeypatch: pytest.MonkeyPatch
     opened = load_backend("cuda", DevicePlan(encoder="cpu")).open_encoder(spec)
     assert type(opened).__name__ == "HostEncodeSession"
     opened.close()
+    opened = load_backend("cuda", DevicePlan(encoder="cpu", encode_at_once=3)).open_encoder(spec)
+    assert opened.name == "libx264, 1 thread, at most 3 at once in its process"
+    opened.close()
     monkeypatch.setattr(encode_room, "has_nvenc", lambda codec, bits: False)
     monkeypatch.setattr(encode_room, "video_codec", Encoders)
     monkeypatch.setattr(encode_room, "gate_folder", lambda card: tmp_path)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from media_maker import Clip
@@ -15,11 +16,12 @@ from media_maker import Clip
 from actors.cluster import memory as room
 from actors.cluster.memory import UNKNOWN_CARD_BYTES, Card, card_of
 from actors.placement import ClusterSnapshot, LanePlan, NodeSnapshot, decide, plan_lanes
+from actors.plan import encoders_at_once
 from dualface_ray.backends import DevicePlan, video_needs
 from dualface_ray.backends.pyav import probe
 from dualface_ray.errors import VramBudgetError
 from dualface_ray.frames import slot_stride_bytes
-from dualface_ray.hardware import Gpu, load_profile
+from dualface_ray.hardware import Gpu, load_profile, thread_budget
 from dualface_ray.media import VideoNeeds
 from dualface_ray.settings import resolve
 
@@ -220,6 +222,42 @@ def test_the_encoder_and_its_sessions_are_the_plans_word() -> None:
     asked = resolve(allow_unverified_profile=True, encoder="cpu")
     (plan,) = plan_lanes(asked, ClusterSnapshot(nodes=(node,)), [HD] * 9)
     assert (plan.device_plan("encoder").encoder, plan.device_plan("encoder").encoder_sessions) == ("cpu", 0)
+
+
+def cpu_encoding(cores: float, videos: int, **settings: Any) -> LanePlan:
+    """The lane of a card without NVENC and with four encoder processes."""
+    node = NodeSnapshot("a", {"CPU": cores, "GPU": 1.0, "nvdec_session": 16.0},
+                        labels={"dualface-profile": "h200"}, host="a")  # fmt: skip
+    cluster = ClusterSnapshot(nodes=(node,))
+    (plan,) = plan_lanes(resolve(**settings), cluster, [HD] * videos, cards=lambda *_: Card(80 * GIB))
+    return plan
+
+
+def test_encoders_on_the_cpu_keep_to_the_lanes_cores_and_leave_none_idle() -> None:
+    plan = cpu_encoding(16, 20)
+    assert (plan.streams, plan.encoders, plan.threads.encode) == (16, 4, 1)
+    assert plan.device_plan("encoder").encode_at_once == 16, "five streams here and three there keep eight cores busy"
+    assert plan.device_plan("decoder").encode_at_once == plan.device_plan("inference").encode_at_once == 0
+    apart = cpu_encoding(16, 20, layout="separate")
+    assert (apart.streams, apart.encoders, apart.threads.encode) == (16, 4, 1)
+    assert apart.device_plan("encoder").encode_at_once == 4, "32 encoders take turns on 16 cores"
+    few = cpu_encoding(16, 4, layout="separate")
+    assert (few.streams, few.threads.encode) == (4, thread_budget(16, 8).encode), "two encoders share a video's cores"
+    assert 8 * few.threads.encode <= 16
+    assert few.device_plan("encoder").encode_at_once == 8
+    asked = cpu_encoding(8, 16, **{"lane.streams": 16})
+    assert asked.device_plan("encoder").encode_at_once == 2
+    smaller = asked.smaller
+    assert smaller is not None
+    assert smaller.encode_at_once == encoders_at_once(8, smaller.threads.encode, smaller.streams, smaller.encoders)
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "sessions", "processes", "expected"),
+    [(16, 1, 16, 4, 16), (8, 1, 8, 2, 8), (16, 1, 17, 4, 4), (10, 1, 40, 4, 3), (2, 1, 9, 4, 1), (1, 4, 1, 1, 1)],
+)
+def test_the_encoders_of_a_process(cores: int, threads: int, sessions: int, processes: int, expected: int) -> None:
+    assert encoders_at_once(cores, threads, sessions, processes) == expected
 
 
 def test_a_cpu_lane_has_no_device_plan() -> None:

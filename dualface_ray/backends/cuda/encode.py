@@ -42,4 +42,4 @@ def open_encoder(spec: EncodeSpec, plan: DevicePlan) -> EncodeSession:
     if plan.encoder == "nvenc" or (not plan.encoder and has_nvenc(spec.codec, spec.bits)):
         gate = SessionGate(plan.encoder_sessions, gate_folder(device().uuid))
         return NvencSession(spec, gate, video_codec(), new_stream(), context_handle())
-    return host_encoder(spec, cores())
+    return host_encoder(spec, plan.encode_at_once or cores() // max(1, spec.threads))

@@ -2,9 +2,10 @@
 
     canvas ─ async copy ─► pinned ring slot ─ queue ─► one of N workers ─► x264 | x265 | SVT-AV1 ─► packets
 
-A session's pictures are encoded in order, by one worker at a time; N workers serve all sessions of the process, so the
-cores are shared and never oversubscribed. When a session's ring is full, ``encode`` waits: that is the back-pressure.
-Many single-threaded encoders side by side are the fastest arrangement (DESIGN section 5).
+A session's pictures are encoded in order, by one worker at a time; N workers serve all sessions of the process. N is
+the lane plan's word (``LanePlan.encode_at_once``), so that the lane's processes together keep to its cores. When a
+session's ring is full, ``encode`` waits: that is the back-pressure. Many single-threaded encoders side by side are the
+fastest arrangement (DESIGN section 5).
 """
 
 from __future__ import annotations
@@ -225,13 +226,13 @@ def workers(count: int) -> ThreadPoolExecutor:
 
 
 def host_encoder(
-    spec: EncodeSpec, cores: int, make_downloader: Callable[[], Downloader] = PinnedDownloader
+    spec: EncodeSpec, at_once: int, make_downloader: Callable[[], Downloader] = PinnedDownloader
 ) -> HostEncodeSession:
-    """A session over the CPU's encoders with as many workers as the cores allow.
+    """A session over the CPU's encoders.
 
     Args:
         spec: what to encode; ``threads`` counts per session.
-        cores: that encoding may use in this process.
+        at_once: encoders that may work at once in this process, at least one.
         make_downloader: how pictures come to the host.
 
     Raises:
@@ -239,7 +240,7 @@ def host_encoder(
     """
     from dualface_ray.backends.cpu.encode import CpuEncodeSession
 
-    inner, at_once = CpuEncodeSession(spec), max(1, cores // max(1, spec.threads))
+    inner, at_once = CpuEncodeSession(spec), max(1, at_once)
     try:
         return HostEncodeSession(spec, inner, workers(at_once), make_downloader(), at_once=at_once)
     except BaseException:
