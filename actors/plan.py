@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from actors.cluster.memory import Memory
 from actors.cluster.slots import NVDEC, NVENC, Slot
-from actors.cluster.snapshot import NODE_ID_LABEL
+from actors.cluster.snapshot import DRIVER_LABEL, NODE_ID_LABEL
 from dualface_ray.backends import DevicePlan
 from dualface_ray.errors import VramBudgetError
 from dualface_ray.framing import layout_shape
@@ -47,6 +47,8 @@ class LanePlan:
     """Encoders on the CPU that may work at once in each encoder process; 0 = the backend finds out."""
     nvdec_sessions: int = 0
     nvenc_sessions: int = 0
+    machine_sessions: int = -1
+    """Encoder sessions that all cards of its machine may have together; 0 = no such cap, -1 = the backend finds out."""
     discard: bool = False
     """Benchmarks only: pictures are composed and thrown away, nothing is encoded or written."""
     speed: float = 1.0
@@ -79,7 +81,9 @@ class LanePlan:
         if self.memory is None:
             return DevicePlan()
         found = self.memory.device_plan(role, self.encoder, self.nvenc_sessions)
-        return replace(found, encode_at_once=self.encode_at_once) if role == "encoder" else found
+        if role != "encoder":
+            return found
+        return replace(found, encode_at_once=self.encode_at_once, machine_sessions=self.machine_sessions)
 
     def adapted(self, settings: Settings) -> Settings:
         """The job's settings as this lane works with them: a small card may get a smaller batch or look-ahead."""
@@ -149,8 +153,17 @@ def _plan(settings: Settings, slot: Slot, lane_id: str, streams: int, ring_bytes
         encoder=slot.encoder,
         nvdec_sessions=streams * slot.decoder_sessions,
         nvenc_sessions=streams * slot.encoder_sessions,
+        machine_sessions=_machine_sessions(slot),
         speed=slot.speed if slot.gpu else slot.speed * slot.cores,
     )
+
+
+def _machine_sessions(slot: Slot) -> int:
+    """What the profile says of all cards of the machine together; -1 without one."""
+    if slot.profile is None:
+        return -1
+    cap = slot.profile.session_cap(slot.node.labels.get(DRIVER_LABEL, "")) if slot.shares_machine_cap else None
+    return cap or 0
 
 
 def _on_card(settings: Settings, slot: Slot, lane_id: str, memory: Memory) -> LanePlan:

@@ -22,7 +22,7 @@ from dualface_ray.backends.cpu.encode import CpuEncodeSession
 from dualface_ray.backends.cuda import vendor
 from dualface_ray.backends.cuda.arena import pack_token, unpack_token
 from dualface_ray.backends.cuda.backend import CudaBackend
-from dualface_ray.backends.cuda.gate import SessionGate, gate_folder, lacks_encoder
+from dualface_ray.backends.cuda.gate import SessionGate, gate_folder, known_machine_cap, lacks_encoder, machine_folder
 from dualface_ray.backends.cuda.hostenc import HostEncodeSession
 from dualface_ray.backends.cuda.nvenc import NvencSession, parameters
 from dualface_ray.backends.cuda.plan import MIB, add_up
@@ -188,6 +188,46 @@ def test_the_gate_counts_across_processes_and_forgets_the_dead(tmp_path: Path) -
     SessionGate(0, tmp_path).enter("unlimited").leave()
 
 
+def test_the_machines_sessions_are_counted_over_all_its_cards(tmp_path: Path) -> None:
+    """Two runs, each with a card and a plan of its own; the driver's cap is one for both."""
+
+    def gate(card: str, limit: int) -> SessionGate:
+        return SessionGate(limit, tmp_path / card, wider=SessionGate(3, tmp_path / "machine", of="machine"))
+
+    first = [gate("a", 2).enter("x") for _ in range(2)]
+    with pytest.raises(EncoderSessionsExhausted, match="2 encoder sessions of this lane"):
+        gate("a", 2).enter("x")
+    third = gate("b", 2).enter("y")
+    for _ in range(3):  # a place of the card that stayed taken would be what is refused next
+        with pytest.raises(EncoderSessionsExhausted, match="3 encoder sessions of this machine"):
+            gate("b", 2).enter("y")
+    first[0].leave()
+    first[0].leave()
+    fourth = gate("b", 2).enter("y")
+    with pytest.raises(EncoderSessionsExhausted, match="of this machine"):
+        gate("c", 0).enter("z")
+    for slot in (first[1], third, fourth):
+        slot.leave()
+    assert len([gate("c", 0).enter("z") for _ in range(3)]) == 3
+
+
+@pytest.mark.parametrize(
+    ("card", "driver", "cap"),
+    [
+        ("NVIDIA GeForce RTX 4090", "550.54.14", 8),
+        ("NVIDIA GeForce RTX 4090", "591.59", 12),
+        ("NVIDIA GeForce RTX 4090", "", 12),
+        ("NVIDIA GeForce GTX 1650", "535.104.05", 5),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", "550.54", 8),
+        ("NVIDIA L4", "550.54.14", 0),
+        ("NVIDIA H200", "580.65.06", 0),
+        ("NVIDIA RTX A6000", "550.54.14", 0),
+    ],
+)
+def test_what_is_known_of_the_cap_of_a_machine(card: str, driver: str, cap: int) -> None:
+    assert known_machine_cap(card, driver) == cap
+
+
 @pytest.mark.parametrize("trouble", ["another's", "open", "link", "file", "unwritable", "no locks"])
 def test_a_folder_that_cannot_hold_the_locks_is_one_clear_error(tmp_path, monkeypatch, trouble: str) -> None:
     folder = tmp_path / "gate"
@@ -219,6 +259,8 @@ def test_the_lock_folder_of_a_card_lies_right_below_the_temporary_one() -> None:
     assert first != second
     assert first.parent == second.parent == Path(tempfile.gettempdir())
     assert str(os.getuid()) in first.name
+    assert machine_folder().parent == first.parent
+    assert str(os.getuid()) in machine_folder().name
 
 
 @pytest.mark.parametrize(

@@ -209,11 +209,17 @@ def test_the_plan_chooses_the_encoder(cupy: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(encode_room, "has_nvenc", lambda codec, bits: False)
     monkeypatch.setattr(encode_room, "video_codec", Encoders)
     monkeypatch.setattr(encode_room, "gate_folder", lambda card: tmp_path)
+    monkeypatch.setattr(encode_room, "machine_folder", lambda: tmp_path / "machine")
     backend = load_backend("cuda", DevicePlan(encoder="nvenc", encoder_sessions=1))
     first = backend.open_encoder(spec)
     assert type(first).__name__ == "NvencSession"
     with pytest.raises(Exception, match="all 1 encoder sessions of this lane are taken"):
         backend.open_encoder(spec)
+    first.close()
+    other = DevicePlan(encoder="nvenc", machine_sessions=1)
+    first = load_backend("cuda", other).open_encoder(spec)
+    with pytest.raises(Exception, match="all 1 encoder sessions of this machine are taken"):
+        load_backend("cuda", other).open_encoder(spec)
     first.close()
 
 

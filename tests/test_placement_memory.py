@@ -218,7 +218,7 @@ def test_the_encoder_and_its_sessions_are_the_plans_word() -> None:
     settings = resolve(allow_unverified_profile=True)
     (plan,) = plan_lanes(settings, ClusterSnapshot(nodes=(node,)), [HD] * 9)
     found = plan.device_plan("encoder")
-    assert (found.encoder, found.encoder_sessions) == ("nvenc", 3)
+    assert (found.encoder, found.encoder_sessions, found.machine_sessions) == ("nvenc", 3, 12)
     asked = resolve(allow_unverified_profile=True, encoder="cpu")
     (plan,) = plan_lanes(asked, ClusterSnapshot(nodes=(node,)), [HD] * 9)
     assert (plan.device_plan("encoder").encoder, plan.device_plan("encoder").encoder_sessions) == ("cpu", 0)
@@ -236,6 +236,8 @@ def cpu_encoding(cores: float, videos: int, **settings: Any) -> LanePlan:
 def test_encoders_on_the_cpu_keep_to_the_lanes_cores_and_leave_none_idle() -> None:
     plan = cpu_encoding(16, 20)
     assert (plan.streams, plan.encoders, plan.threads.encode) == (16, 4, 1)
+    assert plan.device_plan("encoder").machine_sessions == 0
+    assert lane(16 * GIB, [HD]).device_plan("encoder").machine_sessions == -1, "nobody has said it"
     assert plan.device_plan("encoder").encode_at_once == 16, "five streams here and three there keep eight cores busy"
     assert plan.device_plan("decoder").encode_at_once == plan.device_plan("inference").encode_at_once == 0
     apart = cpu_encoding(16, 20, layout="separate")

@@ -18,5 +18,7 @@ class DevicePlan:
     """NVENC sessions that the lane's card may have at once, over all its processes; 0 = the driver decides."""
     orientations: tuple[Literal["landscape", "portrait"], ...] = ("landscape", "portrait")
     """Inputs of the detector to have ready before the first video; others are built when a video needs one."""
+    machine_sessions: int = -1
+    """NVENC sessions that all cards of the machine may have together; 0 = no such cap, -1 = the backend finds out."""
     encode_at_once: int = 0
     """Encoders on the CPU that may work at once in this process; 0 = as many as the machine has cores for."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from dualface_ray.backends.cuda.gate import SessionGate, gate_folder, lacks_encoder
+from dualface_ray.backends.cuda.gate import SessionGate, gate_folder, known_machine_cap, lacks_encoder, machine_folder
 from dualface_ray.backends.cuda.hostenc import host_encoder
 from dualface_ray.backends.cuda.launch import new_stream
 from dualface_ray.backends.cuda.nvdec import LIFE_LOCK
 from dualface_ray.backends.cuda.nvenc import NvencSession
 from dualface_ray.backends.cuda.vendor import context_handle, device, video_codec
 from dualface_ray.backends.device import DevicePlan
-from dualface_ray.hardware import cores
+from dualface_ray.hardware import cores, gpus
 from dualface_ray.media import EncodeSession, EncodeSpec
 
 
@@ -32,6 +32,11 @@ def has_nvenc(codec: str, bits: int = 8) -> bool:
     return bool(caps) and (bits == 8 or bool(caps.get("support_10bit_encode", 1)))
 
 
+@lru_cache(maxsize=1)
+def _machine_cap() -> int:
+    return known_machine_cap(device().name, next((card.driver for card in gpus()), ""))
+
+
 def open_encoder(spec: EncodeSpec, plan: DevicePlan) -> EncodeSession:
     """One encoder session for canvases on the device.
 
@@ -40,6 +45,8 @@ def open_encoder(spec: EncodeSpec, plan: DevicePlan) -> EncodeSession:
         EncodeError: it cannot be opened.
     """
     if plan.encoder == "nvenc" or (not plan.encoder and has_nvenc(spec.codec, spec.bits)):
-        gate = SessionGate(plan.encoder_sessions, gate_folder(device().uuid))
+        most = plan.machine_sessions if plan.machine_sessions >= 0 else _machine_cap()
+        machine = SessionGate(most, machine_folder(), of="machine")
+        gate = SessionGate(plan.encoder_sessions, gate_folder(device().uuid), wider=machine)
         return NvencSession(spec, gate, video_codec(), new_stream(), context_handle())
     return host_encoder(spec, plan.encode_at_once or cores() // max(1, spec.threads))
