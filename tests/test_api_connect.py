@@ -177,6 +177,19 @@ def test_without_a_profile_or_for_the_cpu_it_declares_nothing(
     assert (started["resources"], started["labels"]) == ({}, {})
 
 
+@pytest.mark.parametrize(("given", "cards"), [(None, 2), ("1", 1), ("-1", 0), ("", 0), ("0,0", 0), ("GPU-1,GPU-0", 2)])
+def test_a_private_ray_is_told_the_cards_that_cuda_would_show(
+    given: str | None, cards: int, started: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    for overrides in ({}, {"lane.profile": "rtx4090"}):
+        connect(resolve(**overrides))
+        assert started["num_gpus"] == cards
+    connect(resolve(**{"lane.backend": "cpu"}))
+    assert started["num_gpus"] is None, "nobody asks for cards"
+
+
 def test_the_callers_handler_of_sigterm_stays(started: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray replaces it twice: in Python, and once more below Python."""
 

@@ -195,6 +195,16 @@ def test_a_machine_of_our_own_declares_what_its_visible_cards_may_do() -> None:
         declared("rtx4090", {"CUDA_VISIBLE_DEVICES": ""}, lambda: cards),
         declared("cpu", {}, lambda: cards),
     ):
-        assert nothing == ({}, {})
+        assert nothing[:2] == ({}, {})
     with pytest.raises(ProfileError, match="nosuch"):
         declared("nosuch", {}, lambda: ())
+
+
+def test_instances_are_counted_where_they_are_named_for_ray_hands_out_what_is():
+    name = "NVIDIA A100-SXM4-40GB"
+    parts = tuple(Gpu(0, f"{name} MIG 3g.20gb", f"MIG-{n}", 20 << 30, "580.65") for n in range(2))
+    cards = (*parts, Gpu(1, name, "GPU-1", 40 << 30, "580.65"))
+    assert declared("", {"CUDA_VISIBLE_DEVICES": "MIG-1,MIG-0"}, lambda: cards).cards == 2
+    assert declared("", {"CUDA_VISIBLE_DEVICES": "0"}, lambda: cards).cards == 1
+    assert declared("", {}, lambda: cards).cards == 2, "a number reaches the first instance of its card"
+    assert declared("", {}, lambda: ()).cards is None, "without NVML Ray knows better"

@@ -66,6 +66,7 @@ def connect(settings: Settings, address: str | None = None) -> None:
             address="local",
             resources=own.resources,
             labels=own.labels,
+            num_gpus=own.cards,  # Ray counts cards: not the instances that are named, and one even where none is left
             num_cpus=max(cores(), settings.lane.cores * max(1, settings.lane.count)),
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,

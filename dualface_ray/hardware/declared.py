@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from dualface_ray.hardware.gpus import Gpu, gpus
@@ -12,16 +12,18 @@ from dualface_ray.hardware.visible import visible
 
 
 class Declared(NamedTuple):
-    """For ``ray start`` or ``ray.init``: custom resources and labels of a node."""
+    """For ``ray start`` or ``ray.init``: custom resources, labels and cards of a node."""
 
     resources: dict[str, int]
     labels: dict[str, str]
+    cards: int | None = None
+    """What its numbers can reach; None = nothing is known, and Ray counts by itself."""
 
 
 def declared(
     profile: str, environment: Mapping[str, str] = os.environ, look: Callable[[], tuple[Gpu, ...]] = gpus
 ) -> Declared:
-    """Session counts and labels for the cards that this process sees; nothing without a profile or a card.
+    """Session counts and labels for the cards that this process sees; no more than their number without a profile.
 
     Args:
         profile: name or path, as the setting ``lane.profile`` gives it; empty = none.
@@ -31,11 +33,15 @@ def declared(
     Raises:
         ProfileError: there is no such profile, or it is not valid.
     """
-    known = profile_named(profile)
-    if known is None or known.kind == "cpu":
-        return Declared({}, {})
-    cards = visible(look(), environment)
-    if not cards:
-        return Declared({}, {})
+    known, there = profile_named(profile), look()
+    cards = visible(there, environment)
+    count = _reached(cards, environment) if there else None
+    if known is None or known.kind == "cpu" or not cards:
+        return Declared({}, {}, count)
     driver = cards[0].driver
-    return Declared(known.node_resources(len(cards), driver), {"dualface-driver": driver} if driver else {})
+    return Declared(known.node_resources(len(cards), driver), {"dualface-driver": driver} if driver else {}, count)
+
+
+def _reached(cards: Sequence[Gpu], environment: Mapping[str, str]) -> int:
+    """Ray hands out entries of ``CUDA_VISIBLE_DEVICES``, else numbers of cards, which reach one instance of each."""
+    return len(cards) if "CUDA_VISIBLE_DEVICES" in environment else len({card.index for card in cards})
