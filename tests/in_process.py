@@ -65,9 +65,10 @@ class InProcessLane:
 
 
 def job_for(source: Path, out: Path, settings: Settings, stream_id: str = "v0", epoch: int = 0) -> SegmentJob:
-    """A job with the usual outputs."""
+    """A job with the usual outputs, in a folder that is there, as the driver makes it."""
     from dualface_ray.media import plan_outputs
     from dualface_ray.report import fingerprint
 
     outputs = plan_outputs([source], out, layout=settings.framing.layout, container=settings.encode.container)[0]
+    outputs.folder.mkdir(parents=True, exist_ok=True)
     return SegmentJob(stream_id, epoch, source, outputs, fingerprint(source, settings))

@@ -271,6 +271,7 @@ def test_segments_that_do_not_fit_are_refused(tmp_path):
     other_spec = EncodeSpec(64, 64, Fraction(1, 25), Fraction(25))
     other = write_segment(tmp_path / "2", other_spec, [canvas(n, 64) for n in range(3)], range(3))
     target = tmp_path / "out" / "o.mp4"
+    target.parent.mkdir()
     for segments, count, words in (
         ([fine, other], 6, "configuration differs"),
         ([fine], 4, "3 frames, 4 were expected"),

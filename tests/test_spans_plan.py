@@ -98,6 +98,7 @@ def test_samples_are_few_and_denser_at_the_beginning() -> None:
 
 @pytest.fixture
 def outputs(tmp_path: Path) -> OutputPlan:
+    (tmp_path / "out").mkdir()
     return plan_outputs([tmp_path / "talk.mp4"], tmp_path / "out", "side_by_side", "mp4")[0]
 
 

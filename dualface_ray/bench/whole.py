@@ -94,6 +94,7 @@ class LaneRunner:
         with tempfile.TemporaryDirectory(prefix="dualface-lane-") as folder:
             for number in range(count):
                 outputs = plan_outputs([self._clip], Path(folder) / str(number), "side_by_side", "mp4")[0]
+                outputs.folder.mkdir()
                 lane.assign(SegmentJob(f"{self._round}-{number}", 0, self._clip, outputs, ""))
             with Busy(_ACTORS, idle_bytes) as busy:
                 self._watch(progress, until_all=False)
