@@ -13,8 +13,18 @@ from types import TracebackType
 from dualface_ray.api.connection import connect
 from dualface_ray.api.contact import Contact
 from dualface_ray.api.hold import Hold
-from dualface_ray.errors import ActorError, Cancelled, DualfaceError
-from dualface_ray.report import JobSnapshot, VideoProgress, VideoState, VideoTask, write_failure
+from dualface_ray.errors import ActorError, Cancelled, DualfaceError, RequestError
+from dualface_ray.report import (
+    JobSnapshot,
+    Preview,
+    Tracks,
+    VideoProgress,
+    VideoState,
+    VideoTask,
+    preview,
+    read_tracks,
+    write_failure,
+)
 from dualface_ray.request import refused, settle
 from dualface_ray.settings import Settings
 
@@ -93,6 +103,61 @@ class Job:
                 return snapshot
             time.sleep(POLL_S)
 
+    @property
+    def progress(self) -> JobSnapshot:
+        """The job as it stands now; shows itself in a notebook. Raises what ``snapshot`` raises."""
+        return self.snapshot()
+
+    def result(self, timeout_s: float | None = None) -> JobSnapshot:
+        """The job at its end, waited for as by ``wait``; shows itself in a notebook.
+
+        Raises:
+            RequestError: it has not ended within ``timeout_s`` seconds; it runs on.
+        """
+        found = self.wait(timeout_s)
+        if not found.final:
+            remedy = "Wait longer, or look at progress."
+            raise RequestError(f"the job has not ended within {timeout_s:g} s", where="result", remedy=remedy)
+        return found
+
+    def tracks(self, index: int = 0) -> Tracks:
+        """Where A and B were in every frame of a finished video; shows itself in a notebook as a timeline.
+
+        Args:
+            index: of the video, in the order of the request.
+
+        Raises:
+            RequestError: there is no such video, it is not done, or its results lie in a store.
+            InputError: the tracks cannot be read.
+        """
+        return read_tracks(self._done(index, "tracks").outputs.tracks)
+
+    def preview(self, index: int = 0, *, pictures: int = 6) -> Preview:
+        """A contact sheet of a finished video; shows itself in a notebook.
+
+        Args:
+            index: of the video, in the order of the request.
+            pictures: frames on it.
+
+        Raises:
+            RequestError: as of ``tracks``, or the source is no local file.
+            InputError: the source or the tracks cannot be read.
+        """
+        task = self._done(index, "preview")
+        if task.origin:
+            remedy = "Fetch it, and use dualface_ray.report.preview."
+            raise RequestError("the source of this video is no local file", where=task.shown, remedy=remedy)
+        return preview(self.tracks(index), task.source, settings=self.settings, pictures=pictures)
+
+    def __repr__(self) -> str:
+        last = self._last
+        done = sum(video.state.final for video in last.videos)
+        return f"<Job: {done} of {len(last.videos)} videos ended{', final' if last.final else ''}>"
+
+    def _repr_html_(self) -> str:
+        """As its progress was when it was last looked at; a notebook must not wait for a cluster to draw this."""
+        return self._last._repr_html_()
+
     def cancel(self) -> None:
         """Stop what is not finished and wait until nothing of it is left."""
         if self._contact is None or self._ended:
@@ -132,6 +197,21 @@ class Job:
         self.close()
 
     # --- how it ends ----------------------------------------------------------------------------------------------
+    def _done(self, index: int, where: str) -> VideoTask:
+        videos = self._last.videos if self._last.final or self._error else self.snapshot().videos
+        if not 0 <= index < len(videos):
+            raise RequestError(
+                f"there is no video {index}", where=where, remedy=f"The job has {len(videos)}, counted from 0."
+            )
+        state, task = videos[index].state, self.tasks[index]
+        if state not in (VideoState.DONE, VideoState.SKIPPED):
+            remedy = "Look at progress: each video says why it failed." if state.final else "Wait for it: result()."
+            raise RequestError(f"this video is {state.value}", where=task.shown, remedy=remedy)
+        if task.publish:
+            remedy = "Fetch its files, and use dualface_ray.report.read_tracks."
+            raise RequestError("the results of this video lie in a store", where=task.shown, remedy=remedy)
+        return task
+
     @property
     def _ended(self) -> bool:
         return self._last.final or self._error is not None
