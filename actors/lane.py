@@ -150,11 +150,11 @@ class Lane:
                 self._advance_starting()
             elif self.state is LaneState.READY:
                 self._advance_ready()
+        except ray.exceptions.RayTaskError as error:
+            cause = error.cause  # first: what an actor raised is of its own class, too, and its text is Ray's traceback
+            self._die(cause if isinstance(cause, DualfaceError) else ActorError(repr(cause), where=self.plan.lane_id))
         except DualfaceError as error:
             self._die(error)
-        except ray.exceptions.RayTaskError as error:
-            cause = error.cause
-            self._die(cause if isinstance(cause, DualfaceError) else ActorError(repr(cause), where=self.plan.lane_id))
         except ray.exceptions.RayError as error:
             self._die(ActorError(f"lost ({type(error).__name__})", where=self.plan.lane_id))
 
