@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from dualface_ray.backends.storage import StoreFault, again, open_store, request_fault
-from dualface_ray.errors import AddressError, DualfaceError, OutputExistsError
+from dualface_ray.errors import AddressError, InputError, OutputExistsError
 from dualface_ray.media import OutputPlan, is_under_way, join_address, shown_address
 from dualface_ray.report import RunReport, VideoState, VideoTask, parse_report, read_report
 from dualface_ray.settings import Settings
 
 _MAX_REPORT_BYTES = 16 << 20
+_ELSE = "or name another output folder."
 
 
 class Earlier:
@@ -62,38 +63,66 @@ def done_before(task: VideoTask, settings: Settings, earlier: Earlier) -> bool:
     """Whether a video was done before, with the same fingerprint.
 
     Raises:
-        OutputExistsError: its results are there and were made from something else.
+        OutputExistsError: what is there was made from something else, or nothing says what it is.
     """
     if settings.job.overwrite:
         return False
     outputs = task.outputs
-    report = earlier.report(outputs)
-    complete = all(earlier.exists(outputs, path) for path in (*outputs.videos, outputs.tracks))
-    if report is not None and report.state is VideoState.DONE and complete:
-        if report.fingerprint == task.fingerprint:
-            return True
-        raise OutputExistsError(
-            "was made from another input or with other settings",
-            where=outputs.targets[0],
-            remedy="Use --overwrite to replace it, or another output folder.",
-        )
-    foreign = [
-        target for path, target in zip(outputs.videos, outputs.targets, strict=False) if earlier.exists(outputs, path)
-    ]
-    # a run that was killed while it gave its files their names comes to its end; looked for only where it matters
-    if foreign and report is None and (outputs.publish or not is_under_way(outputs)):
-        raise OutputExistsError(
-            "exists and has no report beside it, so nothing says that it may be replaced",
-            where=foreign[0],
-            remedy="Use --overwrite to replace it, or another output folder.",
-        )
+    report = _report(outputs, earlier)
+    done = report is not None and report.state is VideoState.DONE
+    if report is not None and done and report.fingerprint == task.fingerprint:
+        return all(earlier.exists(outputs, path) for path in (*outputs.videos, outputs.tracks))
+    # other settings may have given the videos other names; the tracks and the report would be replaced all the same
+    named = [outputs.folder / Path(name).name for name in (report.outputs if report is not None else ())]
+    there = [path for path in dict.fromkeys((*named, *outputs.videos, outputs.tracks)) if earlier.exists(outputs, path)]
+    if there and (done or _is_foreign(outputs, report)):
+        if done:
+            what = "was made from another input or with other settings"
+        elif report is None:
+            what = "exists and has no report beside it, so nothing says that it may be replaced"
+        else:
+            what = "exists, and the report beside it is of a run that failed: nothing says that it may be replaced"
+        raise OutputExistsError(what, where=_shown(outputs, there[0]), remedy=f"Use --overwrite to replace it, {_ELSE}")
     return False
 
 
-def has_result(task: VideoTask, earlier: Earlier) -> bool:
-    """Whether a finished result of a video is there, of whichever settings."""
+def may_be_replaced(task: VideoTask, earlier: Earlier) -> bool:
+    """Whether the report of a failure may stand where the report of a video stands, or would stand.
+
+    Not in place of a finished result's, of whichever settings, nor of a file that cannot be read as a report.
+    """
     try:
-        report = earlier.report(task.outputs)
-    except DualfaceError:  # a report that cannot be read says nothing
+        report = _report(task.outputs, earlier)
+    except OutputExistsError:
         return False
-    return report is not None and report.state is VideoState.DONE
+    return report is None or report.state is not VideoState.DONE
+
+
+def _report(outputs: OutputPlan, earlier: Earlier) -> RunReport | None:
+    """The report of an earlier run; None = there is none.
+
+    Raises:
+        OutputExistsError: what is there is no report, or of a newer version.
+    """
+    try:
+        return earlier.report(outputs)
+    except InputError as error:
+        if not earlier.exists(outputs, outputs.report):
+            return None  # it has just been taken away
+        remedy = f"{error.remedy} Or use --overwrite to replace it, {_ELSE}".strip()
+        raise OutputExistsError(error.what, where=error.where, remedy=remedy) from error
+
+
+def _is_foreign(outputs: OutputPlan, report: RunReport | None) -> bool:
+    """Whether files are there that no unfinished run of ours can have left; looked for only where it matters.
+
+    A run that was killed while it gave its files their names comes to its end. It had taken an earlier report away
+    before, so files beside that of a failure are not its own - except at a remote place, where an upload may fail.
+    """
+    if report is not None:
+        return not outputs.publish
+    return bool(outputs.publish) or not is_under_way(outputs)
+
+
+def _shown(outputs: OutputPlan, path: Path) -> str:
+    return shown_address(join_address(outputs.publish, path.name)) if outputs.publish else str(path)

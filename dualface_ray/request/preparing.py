@@ -15,7 +15,7 @@ from dualface_ray.hardware import profile_named
 from dualface_ray.media import OutputPlan, address_parts, plan_outputs, require_text, shown_input
 from dualface_ray.models import ensure
 from dualface_ray.report import VideoState, VideoTask
-from dualface_ray.request.earlier import Earlier, done_before, has_result
+from dualface_ray.request.earlier import Earlier, done_before, may_be_replaced
 from dualface_ray.request.examining import examine_local, examine_remote
 from dualface_ray.request.places import Inputs, check_absolute, output_folder, sources_of
 from dualface_ray.request.waiting import alone, in_threads
@@ -115,15 +115,15 @@ def settle(tasks: Sequence[VideoTask], settings: Settings) -> tuple[VideoTask, .
 def refused(tasks: Sequence[VideoTask], settings: Settings) -> list[tuple[VideoTask, DualfaceError]]:
     """Videos that have failed before the start, with the cause, of which a report is to be left.
 
-    Those with a finished result of an earlier run are not among them, unless it is to be overwritten: that an input
-    cannot be opened today is no reason to take its result's report away.
+    Those with a finished result of an earlier run, or with some file that is no report in its place, are not among
+    them, unless it is to be overwritten: that an input cannot be opened today is no reason to take that away.
     """
     found = [(task, task.error) for task in tasks if task.error is not None]
     if settings.job.overwrite or not found:
         return found
     plan = found[0][0].outputs
     earlier = Earlier(plan.publish_root or plan.folder, settings)
-    return [(task, error) for task, error in found if not has_result(task, earlier)]
+    return [(task, error) for task, error in found if may_be_replaced(task, earlier)]
 
 
 def _task(
