@@ -157,7 +157,7 @@ def _case(
     on_card = load_backend("cuda").open_compositor(settings)
     with ThreadPoolExecutor(cores()) as pool:
         downloads = bench.downloader()
-        hosts = downloads.slots(CHUNK, (canvas_px[1] * 3 // 2, canvas_px[0]))
+        hosts = downloads.slots(CHUNK, (canvas_px[1] * 3 // 2, canvas_px[0]), np.dtype(np.uint8))
         workers = _Workers(bench, settings, info)
         try:
 
@@ -219,7 +219,7 @@ class _Workers:
         if not hasattr(self._local, "compositor"):
             downloads = self._bench.downloader()
             shape = (self._info.slot_height_px * 3 // 2, self._info.slot_width_px)
-            (self._local.host,) = downloads.slots(1, shape)
+            (self._local.host,) = downloads.slots(1, shape, np.dtype(np.uint8))
             self._local.downloads = downloads
             self._local.compositor = load_backend("cpu").open_compositor(self._settings)
             self._opened.append(self._local.compositor)
