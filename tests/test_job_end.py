@@ -127,8 +127,10 @@ def test_an_input_that_cannot_be_opened_today_leaves_the_report_of_its_result(tm
     settings, path = resolve(), given.outputs.report
     assert [found for found, _ in refused([given], settings)] == [given]
     path.parent.mkdir()
-    path.write_bytes(b"nonsense")
-    assert [found for found, _ in refused([given], settings)] == [given]
+    path.write_bytes(b"somebody's own file")
+    assert refused([given], settings) == []
+    assert [found for found, _ in refused([given], resolve(overwrite=True))] == [given]
+    path.unlink()
     done(given).save(path)
     assert refused([given], settings) == []
     assert parse_report(path.read_bytes(), "").state is VideoState.DONE
