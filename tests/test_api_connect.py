@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -190,29 +192,76 @@ def test_a_private_ray_is_told_the_cards_that_cuda_would_show(
     assert started["num_gpus"] is None, "nobody asks for cards"
 
 
-def test_the_callers_handler_of_sigterm_stays(started: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray replaces it twice: in Python, and once more below Python."""
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Whatever a test does to signals is undone."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
 
-    def ours(*_: object) -> None:
-        pass
 
-    def rays(*_: object) -> None:
-        sys.exit(15)
+def rays(*_: object) -> None:
+    """The handler that Ray sets for SIGTERM when it starts."""
+    sys.exit(15)
 
-    set_anew = []
+
+class StopError(Exception):
+    """What the caller's own handler raises."""
+
+
+def ours(*_: object) -> None:
+    raise StopError
+
+
+@pytest.mark.usefixtures("started", "handlers")
+def test_the_callers_handlers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = signal.signal
+    signal.signal(signal.SIGTERM, ours)
     monkeypatch.setattr("ray.init", lambda **_: signal.signal(signal.SIGTERM, rays))
-    before = signal.signal(signal.SIGTERM, ours)
-    try:
+    connect(resolve())
+    assert signal.getsignal(signal.SIGTERM) is ours
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.signal is real
+
+
+@pytest.mark.usefixtures("started", "handlers")
+def test_where_there_is_no_handler_rays_stays_in_place_of_the_one_below_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    libc = ctypes.CDLL(None)
+
+    def init(**_: object) -> None:
+        signal.signal(signal.SIGTERM, rays)
+        libc.signal(signal.SIGTERM, ctypes.c_void_p(signal.SIG_IGN))
+
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    monkeypatch.setattr("ray.init", init)
+    connect(resolve())
+    with pytest.raises(SystemExit):
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.usefixtures("started", "handlers")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_wish_to_stop_waits_until_ray_has_started(
+    number: signal.Signals, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half connected, Ray crashes the process at its exit; who insists is heard at once."""
+    done = []
+
+    def init(**_: object) -> None:
+        signal.signal(signal.SIGTERM, rays)
+        for _ in range(times):
+            signal.raise_signal(number)
+        done.append("connected")
+
+    signal.signal(number, ours)
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(StopError):
         connect(resolve())
-        assert signal.getsignal(signal.SIGTERM) is ours
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        monkeypatch.setattr(connection.signal, "signal", lambda number, new: set_anew.append((number, new)))
-        monkeypatch.setattr("ray.init", lambda **_: None)
-        connect(resolve())
-        assert set_anew == [(signal.SIGTERM, signal.SIG_DFL)], "what lies below Python's is replaced in any case"
-    finally:
-        monkeypatch.undo()
-        signal.signal(signal.SIGTERM, before)
+    assert bool(done) is (times == 1)
+    assert signal.getsignal(number) is ours
 
 
 def test_what_ray_starts_is_in_a_group_of_its_own_with_no_signal_blocked(

@@ -13,6 +13,8 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from types import FrameType
+from typing import Any
 
 from dualface_ray.errors import ClusterError
 from dualface_ray.hardware import Declared, cores, declared
@@ -48,7 +50,7 @@ def connect(settings: Settings, address: str | None = None) -> None:
     if target:
         _check_listener(target)
         try:
-            with _same_handler():
+            with _uninterrupted():
                 ray.init(address=target, log_to_driver=logs, logging_level="ERROR")
         except (ConnectionError, RuntimeError) as error:  # no token, another version, auto and nobody there
             raise ClusterError(
@@ -61,7 +63,7 @@ def connect(settings: Settings, address: str | None = None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # On a cluster whoever starts a node declares what its cards may do; here that is us.
     own = declared(settings.lane.profile) if settings.lane.backend != "cpu" else Declared({}, {})
-    with _same_handler(), _children.apart():
+    with _uninterrupted(), _children.apart():
         ray.init(
             address="local",
             resources=own.resources,
@@ -91,20 +93,43 @@ def _check_listener(address: str) -> None:
 
 
 @contextlib.contextmanager
-def _same_handler() -> Iterator[None]:
-    """Ray replaces the handler of SIGTERM, in Python and once more below it, where a stack is printed instead.
+def _uninterrupted() -> Iterator[None]:
+    """A wish to stop waits until Ray has started: half connected, it crashes when the interpreter ends.
 
-    Where there was none, Python's end with SystemExit stays, which Ray sets so that its processes end, too.
+    A second one does not wait. Ray replaces the handler of SIGTERM, in Python and once more below it, where a stack is
+    printed instead; the caller's own is kept. Where there was none, the one that Ray sets stays: with SystemExit its
+    processes end, too.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    ours = {number: handler for number, handler in before.items() if callable(handler)}
+    heard: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        if len(heard) > 1:
+            ours[signal.Signals(number)](number, frame)
+
+    real = signal.signal
+
+    def keeping(number: int, handler: Any) -> Any:
+        return real(number, note if number == signal.SIGTERM and number in ours else handler)
+
+    for number in ours:
+        real(number, note)
+    signal.signal = keeping  # type: ignore[assignment]
     try:
         yield
     finally:
-        unset = before in (signal.SIG_DFL, None)
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) if unset else before)
+        signal.signal = real
+        for number, handler in ours.items():
+            real(number, handler)
+        if signal.SIGTERM not in ours:
+            real(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        if len(heard) == 1:
+            ours[signal.Signals(heard[0])](heard[0], None)
 
 
 class _Children:
