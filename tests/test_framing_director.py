@@ -69,7 +69,12 @@ def test_no_frame_is_held_longer_than_the_lookahead(
     lookahead: int, grid_hz: float, fps: int, vfr: bool, chunk: int
 ) -> None:
     world = World({"P": P, "Q": during(Q, (0, 1), (1.4, 3))}, seconds=2.5, fps=Fraction(fps), vfr=vfr)
-    result = drive(world, Settings(detect={"grid_hz": grid_hz}), chunks=[chunk], lookahead=lookahead)
+    result = drive(
+        world,
+        Settings(detect={"grid_hz": grid_hz}, identity={"max_detect_hz": 1000.0}),
+        chunks=[chunk],
+        lookahead=lookahead,
+    )
     assert len(result.frames) == len(world.pts)
 
 

@@ -21,7 +21,7 @@ from dualface_ray.backends.pyav import SegmentWriter, assemble, segment_configur
 from dualface_ray.backends.pyav import segment as segment_room
 from dualface_ray.errors import EncodeError, OutputError
 from dualface_ray.media import EncodeSpec, Packet
-from dualface_ray.settings import Settings
+from dualface_ray.settings import Settings, resolve
 
 NTSC = Fraction(30000, 1001)
 SPEC = EncodeSpec(96, 64, Fraction(1, 25), Fraction(25), preset="ultrafast", gop_frames=6)
@@ -117,6 +117,14 @@ def test_specs_that_cannot_work(changes, words):
     values = {**{name: getattr(SPEC, name) for name in SPEC.__slots__}, **changes}
     with pytest.raises(EncodeError, match=words):
         CpuEncodeSession(EncodeSpec(**values))
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
+def test_every_preset_that_the_settings_take_opens_the_encoder(codec):
+    names = ["ultrafast", "veryfast", "medium", "veryslow", "placebo", *(f"p{n}" for n in range(1, 8))]
+    for name in [*names, *(["0", "7", "13"] if codec == "av1" else [])]:
+        preset = resolve(codec=codec, preset=name).encode.preset
+        CpuEncodeSession(replace(SPEC, width_px=128, height_px=128, codec=codec, preset=preset)).close()
 
 
 def test_wrong_use_of_the_encoder():

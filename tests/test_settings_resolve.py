@@ -53,7 +53,9 @@ def test_later_sources_win(written):
 
 
 def test_values_keep_the_type_of_the_setting(written):
-    settings = resolve(written("identity: {reid: off}\ndetect: {every_frame: yes, grid_hz: 1e1}\nencode: {preset: 7}"))
+    settings = resolve(
+        written("identity: {reid: off}\ndetect: {every_frame: yes, grid_hz: 1e1}\nencode: {codec: av1, preset: 7}")
+    )
     assert (settings.identity.reid, settings.detect.every_frame, settings.detect.grid_hz) == ("off", True, 10.0)
     assert settings.encode.preset == "7"
     assert resolve(mode="cfr", rate=25).timing.rate == "25"
@@ -125,12 +127,35 @@ def test_wrong_values_name_key_value_and_remedy(sets, parts):
         (["face_height_share=0.8"], ["framing.face_height_share", "at most 0.76"]),
         (["min_side_px=4000", "max_height_px=2160"], ["input.min_side_px", "no video would pass"]),
         (["codec=av1", "container=mov"], ["encode.container", "mp4 or mkv"]),
+        (["preset=3"], ["encode.preset", "3 is on SVT-AV1's scale", "encode.codec is h264", "encode.codec=av1"]),
+        (["preset=12", "codec=hevc"], ["encode.preset", "encode.codec is hevc"]),
+        (["grid_hz=20"], ["detect.grid_hz", "identity.max_detect_hz=10", "at most 10"]),
+        (["max_detect_hz=2"], ["detect.grid_hz", "3 is more than identity.max_detect_hz=2", "Use at most 2"]),
+        (["segment_min_s=700"], ["job.segment_min_s", "job.segment_max_s=600"]),
+        (["lane.encoder=nvenc", "backend=cpu"], ["lane.encoder", "lane.backend is cpu", "lane.encoder=auto"]),
     ],
 )
 def test_impossible_combinations_name_both_sides(sets, parts):
     text = refused(sets=sets)
     for part in parts:
         assert part in text
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ["preset=12", "codec=av1"],
+        ["preset=p4"],
+        ["preset=placebo", "codec=av1"],
+        ["grid_hz=10"],
+        ["grid_hz=20", "max_detect_hz=20"],
+        ["grid_hz=20", "every_frame=true"],
+        ["segment_min_s=600"],
+        ["lane.encoder=nvenc", "backend=cuda"],
+    ],
+)
+def test_what_goes_together_resolves(sets):
+    assert resolve(sets=sets)
 
 
 def test_the_smallest_quota_that_resolves_covers_the_look_ahead():

@@ -9,8 +9,10 @@ from pydantic import Field, field_validator, model_validator
 from dualface_ray.settings.base import Group, conflict
 
 _PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
-"""Names of x264 and x265, fastest first; ``p1`` to ``p7`` are NVENC's, ``0`` to ``13`` are SVT-AV1's."""
-_ALL_PRESETS = frozenset((*_PRESETS, *(f"p{i}" for i in range(1, 8)), *(str(i) for i in range(14))))
+"""Names of x264 and x265, fastest first; with ``p1`` to ``p7``, NVENC's scale, every encoder knows what is meant."""
+_AV1_PRESETS = tuple(str(i) for i in range(14))
+"""SVT-AV1's, slowest first. x264 would take the lower ones for places in its own list, fastest first."""
+_ALL_PRESETS = frozenset((*_PRESETS, *(f"p{i}" for i in range(1, 8)), *_AV1_PRESETS))
 
 
 class EncodeSettings(Group):
@@ -23,7 +25,8 @@ class EncodeSettings(Group):
     quality: int = Field(20, ge=0, le=51)
     """Constant quality (CRF of x264, CQ of NVENC): lower is better and larger."""
     preset: str = "veryfast"
-    """Speed against size: ultrafast to placebo (x264, x265), p1 to p7 (NVENC), 0 to 13 (SVT-AV1)."""
+    """Speed against size: ultrafast to placebo (x264's names), or p1 to p7 (NVENC's); both are understood by every
+    encoder, each in its own way. With AV1 also 0 to 13 (SVT-AV1's, 13 is the fastest)."""
     gop_s: float = Field(2.0, gt=0, le=20)
     """Longest distance between two key frames."""
     hdr: Literal["tonemap", "keep"] = "tonemap"
@@ -45,6 +48,16 @@ class EncodeSettings(Group):
                 "encode.hdr",
                 f"keep needs 10-bit HEVC, but encode.codec is {self.codec}",
                 "Set encode.codec=hevc or encode.hdr=tonemap.",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _numbers_are_for_av1(self) -> EncodeSettings:
+        if self.preset in _AV1_PRESETS and self.codec != "av1":
+            raise conflict(
+                "encode.preset",
+                f"{self.preset} is on SVT-AV1's scale, but encode.codec is {self.codec}",
+                f"Use one of {', '.join(_PRESETS)} or p1 to p7, or set encode.codec=av1.",
             )
         return self
 

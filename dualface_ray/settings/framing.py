@@ -24,7 +24,8 @@ class FramingSettings(Group):
     height_px: int = Field(0, ge=0, le=8192)
     """Canvas height; 0 = the layout's own (1080 side by side, 1920 stacked, 1080 separate)."""
     tile_by: Literal["person", "position"] = "person"
-    """person keeps A in the left or upper tile for the whole video; position lets the tile follow the side."""
+    """person keeps A in the left or upper tile for the whole video; position lets the tile follow the side. With
+    layout=separate the file A is the left tile: by position it shows who is on the left, or the only one there."""
     lookahead_s: float = Field(1.0, ge=0.1, le=10)
     """How far the camera path looks into the future; frames wait this long in their slots."""
     face_height_share: float = Field(0.33, gt=0.05, lt=0.9)

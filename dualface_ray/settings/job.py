@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from dualface_ray.settings.base import Group
+from dualface_ray.settings.base import Group, conflict
 
 
 class JobSettings(Group):
@@ -29,3 +29,13 @@ class JobSettings(Group):
     """Videos longer than this are always cut, where they may be: a death costs at most one part."""
     min_free_disk_bytes: int = Field(256 * 1024 * 1024, ge=0)
     """A video is not started, and a running one stops, when less than this is free where its output goes."""
+
+    @model_validator(mode="after")
+    def _parts_have_a_length(self) -> JobSettings:
+        if self.segment_min_s > self.segment_max_s:
+            raise conflict(
+                "job.segment_min_s",
+                f"{self.segment_min_s:g} is more than job.segment_max_s={self.segment_max_s:g}",
+                "Lower it, or raise job.segment_max_s.",
+            )
+        return self

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from dualface_ray.settings.base import Group
+from dualface_ray.settings.base import Group, conflict
 
 
 class LaneSettings(Group):
@@ -43,3 +43,13 @@ class LaneSettings(Group):
     """Memory of a lane's pool; 0 = half of what /dev/shm has free, or the VRAM budget."""
     vram_share: float = Field(0.65, gt=0, le=0.70)
     """Part of the card that may be planned for; above 0.70 is refused."""
+
+    @model_validator(mode="after")
+    def _nvenc_needs_a_card(self) -> LaneSettings:
+        if self.encoder == "nvenc" and self.backend == "cpu":
+            raise conflict(
+                "lane.encoder",
+                "nvenc needs a card, but lane.backend is cpu",
+                "Set lane.encoder=auto or lane.backend=auto.",
+            )
+        return self

@@ -43,6 +43,19 @@ class Settings(Group):
         return max(need, self.lane.slots_per_stream)
 
     @model_validator(mode="after")
+    def _grid_is_within_the_limit(self) -> Settings:
+        """The limit counts the grid, too; looking at every frame is for measurements and knows none."""
+        grid_hz, most_hz = self.detect.grid_hz, self.identity.max_detect_hz
+        if grid_hz > most_hz and not self.detect.every_frame:
+            raise conflict(
+                "detect.grid_hz",
+                f"{grid_hz:g} is more than identity.max_detect_hz={most_hz:g}, which counts the grid and questions "
+                "together",
+                f"Use at most {most_hz:g}, or raise identity.max_detect_hz.",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _quota_covers_lookahead(self) -> Settings:
         """A stream that may hold fewer frames than its camera path waits for would stand still for ever."""
         slots = self.lane.slots_per_stream

@@ -28,8 +28,19 @@ _AV1_PRESETS = {
     "slow": "5",
     "slower": "4",
     "veryslow": "3",
+    "placebo": "2",
 }
 """x264's names on SVT-AV1's scale of 0..13; a number is taken as it is."""
+_STEPS = {
+    "p1": "superfast",
+    "p2": "veryfast",
+    "p3": "fast",
+    "p4": "medium",
+    "p5": "slow",
+    "p6": "slower",
+    "p7": "veryslow",
+}
+"""NVENC's scale in x264's names, as lanes with NVENC read those: a job may have lanes of both kinds."""
 
 _QUALITY_MAX, _AV1_QUALITY_MAX = 51, 63
 """Ends of the quality scales: H.264's and HEVC's, on which the setting is given, and AV1's."""
@@ -178,9 +189,10 @@ def _open(spec: EncodeSpec) -> VideoCodecContext:
 
 def _options(spec: EncodeSpec) -> dict[str, str]:
     gop, threads = spec.gop_frames, max(1, spec.threads)
+    preset = _STEPS.get(spec.preset.lower(), spec.preset)
     if spec.codec == "h264":
         return {
-            "preset": spec.preset,
+            "preset": preset,
             "crf": str(max(1, spec.quality)),  # 0 would be lossless, which High profile does not have
             "profile": "high",
             "x264-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0",
@@ -188,13 +200,13 @@ def _options(spec: EncodeSpec) -> dict[str, str]:
     if spec.codec == "hevc":
         pools = f"pools={threads}:frame-threads={1 if threads == 1 else 2}"
         return {
-            "preset": spec.preset,
+            "preset": preset,
             "crf": str(spec.quality),
             "x265-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0:bframes=0:log-level=none:{pools}",
         }
     os.environ.setdefault("SVT_LOG", "1")  # the library writes its banner to stderr otherwise
     return {
-        "preset": _AV1_PRESETS.get(spec.preset, spec.preset),
+        "preset": _AV1_PRESETS.get(preset, preset),
         "crf": str(round(spec.quality * _AV1_QUALITY_MAX / _QUALITY_MAX)),
         "svtav1-params": f"keyint={gop}:scd=0:pred-struct=1:lp={threads}",
     }
