@@ -15,6 +15,7 @@ import pytest
 from dualface_ray.backends.storage import Patience, ScratchStore, scratch_input, scratch_outputs, scratch_root
 from dualface_ray.backends.storage import faults as faults_module
 from dualface_ray.errors import Cancelled, InputMissingError, OutputError
+from dualface_ray.media import FileLock
 from dualface_ray.settings import Settings, resolve
 from tests.storage_servers import Server, Web
 
@@ -85,6 +86,33 @@ def test_many_at_once_fetch_it_once(settings, web):
     assert seen == [b"a" * 1000] * 6
     assert fetches(web, "a") == 1
     assert leftovers(settings) == []
+
+
+def test_who_waits_for_anothers_fetch_moves_as_it_does(settings, web):
+    """A slow line is no hang, whichever process of the node has the file on its way."""
+    store, url = ScratchStore(settings), f"{web.url}/a.mp4"
+    path = place(settings, url)
+    other = FileLock(path.parent.parent / f"{path.parent.name}.fetching")
+    path.parent.parent.mkdir(parents=True, mode=0o700)
+    scratch_root(settings).chmod(0o700)
+    assert other.take()
+    done = threading.Event()
+
+    def use():
+        with store.using(url, path):
+            done.set()
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    until(path.parent.exists)
+    for size_mb in (1, 2, 8):
+        (path.parent / "a.part").write_bytes(bytes(size_mb << 20))
+        until(lambda: store.progress >= size_mb * 16)  # noqa: B023
+    assert not done.is_set()
+    other.release(remove=True)
+    thread.join(20)
+    assert done.is_set()
+    assert fetches(web, "a") == 1
 
 
 def test_what_was_fetched_ahead_is_used_without_asking_again(settings, web):

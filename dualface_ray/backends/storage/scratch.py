@@ -218,16 +218,19 @@ class ScratchStore:
 
     def _bring(self, origin: str, path: Path, identity: str, stop: threading.Event | None) -> None:
         """Make sure that the file is there; one process of the node, and one thread of it, fetches it at a time."""
-        gate = _gate(path.parent)
+        gate, arrived, seen_bytes = _gate(path.parent), self._patience.moved, 0
         try:
-            while not path.exists():
-                if stop is not None and stop.is_set():
-                    raise Cancelled("cancelled", where=shown_address(origin))
-                if not gate.take():
-                    time.sleep(_LOOK_S)
-                elif not path.exists():
-                    with self._patience.active():
-                        arrived = self._patience.moved
+            with self._patience.active():
+                while not path.exists():
+                    if stop is not None and stop.is_set():
+                        raise Cancelled("cancelled", where=shown_address(origin))
+                    if not gate.take():
+                        time.sleep(_LOOK_S)
+                        there_bytes = _size_bytes(path.parent)
+                        if there_bytes > seen_bytes:  # whoever fetches it goes on, and so do we
+                            arrived(there_bytes - seen_bytes)
+                            seen_bytes = there_bytes
+                    elif not path.exists():
                         fetch(origin, path, self._settings, identity=identity, stop=stop, arrived=arrived)
         except OSError as error:
             raise output_error(error, path) from error
@@ -271,6 +274,15 @@ def _is_private(folder: Path) -> bool:
 
 def _gate(entry: Path) -> FileLock:
     return FileLock(entry.parent / f"{entry.name}.fetching")
+
+
+def _size_bytes(entry: Path) -> int:
+    """What has arrived there so far."""
+    total = 0
+    for path in entry.glob("*"):
+        with contextlib.suppress(OSError):  # it has just got its name, or is begun again
+            total += path.stat().st_size
+    return total
 
 
 def _remove_unless_held(entry: Path) -> int:
