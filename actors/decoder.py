@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -74,8 +75,7 @@ class DecoderActor:
 
     def status(self) -> ActorStatus:
         """See DecodeService; with faults of calls to the inference actor."""
-        status = self._ready().status()
-        return ActorStatus(status.progress, failure=self._outbox.check(), facts=status.facts)
+        return replace(self._ready().status(), failure=self._outbox.check())
 
     def close(self) -> None:
         """Free the pool; the consumers have closed theirs before."""

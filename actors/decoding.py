@@ -62,6 +62,7 @@ class DecodeService:
         self.scratch = ScratchStore(settings)
         self._links: DecodeLinks | None = None
         self._moves = 0
+        """Steps of all streams so far."""
         self._closed = False
 
     @property
@@ -111,10 +112,11 @@ class DecodeService:
             self.wake()
 
     def status(self) -> ActorStatus:
-        """Frames decoded so far (and other signs of life), streams still open, and what they have of the pool."""
+        """How far each stream has come, how many are open, and what they have of the pool."""
         taken = self.handle.size_bytes - self.pool.free_bytes
-        facts = {"streams": len(self._streams), "pool_bytes": taken}
-        return ActorStatus(progress=self._moves + self.scratch.progress, facts=facts)
+        streams = dict(self._streams)
+        facts = {"streams": len(streams), "pool_bytes": taken}
+        return ActorStatus({key: self._mark(stream) for key, stream in streams.items()}, facts=facts)
 
     def close(self) -> None:
         """Stop all streams, wait for their threads and free the pool. Harmless when called twice."""
@@ -151,10 +153,15 @@ class DecodeService:
         with self._room:
             self._room.notify_all()
 
-    def count(self, frames: int) -> None:
-        """Frames were decoded; 0 = something else has moved on."""
+    def moved(self) -> None:
+        """One of them has done a step."""
         with self._room:
-            self._moves += max(1, frames)
+            self._moves += 1
+
+    def _mark(self, stream: _Stream) -> int:
+        if stream.fetches:
+            return stream.moves + self.scratch.progress
+        return stream.moves + (self._moves if stream.queues else 0)
 
 
 class _Stream:
@@ -170,6 +177,12 @@ class _Stream:
         self._assembler = ChunkAssembler(job.stream_id, job.epoch, service.settings.lane.chunk_frames)
         self.gate = WaitingGate(CreditGate(job.stream_id, job.epoch))
         self.dismissed = threading.Event()
+        self.moves = 0
+        """Steps so far."""
+        self.fetches = True
+        """Its file is being brought here."""
+        self.queues = False
+        """It waits for room that other streams have."""
         self.thread = threading.Thread(target=self._run, name=f"decode-{job.stream_id}", daemon=True)
 
     def _run(self) -> None:
@@ -196,15 +209,22 @@ class _Stream:
         """A sign of life while nothing is decoded."""
         if self.dismissed.is_set():
             raise Cancelled("dismissed", where=self._job.stream_id)
-        self._service.count(0)
+        self._moved()
+
+    def _moved(self) -> None:
+        self.moves += 1
+        self._service.moved()
 
     def _decode(self) -> dict[str, int]:
         service, job = self._service, self._job
+        self.fetches = False
         source = open_source(job, service.backend, service.settings, service.threads, self._tick)
         session = source.session
         try:
             info = session.info
+            self.queues = True
             ring = service.claim(job, info, source.quota_frames, self.dismissed)
+            self.queues = False
             name = service.backend.name
             self._links.opened(
                 StreamOpened(job.stream_id, job.epoch, info, ring, name, job.encoder, source.examine, source.survey)
@@ -221,7 +241,7 @@ class _Stream:
                 now_s = time.monotonic()
                 for chunk in self._assembler.add(tickets, batch.signatures, credit_left=left, decoded_at_s=now_s):
                     self._send(chunk)
-                service.count(len(tickets))
+                self._moved()
             return session.counters()
         finally:
             session.close()

@@ -83,10 +83,9 @@ class EncodeService:
 
     def status(self) -> ActorStatus:
         """How far each segment has come."""
-        streams = tuple(worker.session.status() for worker in list(self._workers.values()))
-        more = sum(worker.session.progress for worker in list(self._workers.values()))
-        more += self._scratch.progress
-        return ActorStatus(progress=more + sum(stream.frames_done for stream in streams), streams=streams)
+        workers = dict(self._workers)
+        streams = tuple(worker.session.status() for worker in workers.values())
+        return ActorStatus({key: worker.mark for key, worker in workers.items()}, streams=streams)
 
     def latency(self) -> dict[str, dict[str, float]]:
         """Durations of each stage over all segments it knows, summarised (seconds)."""
@@ -117,7 +116,17 @@ class _Worker:
         self.inbox: queue.SimpleQueue[Message | Cancelled] = queue.SimpleQueue()
         self._links = links
         self._scratch = scratch
+        self._handled = 0
+        """Messages so far."""
+        self._fetches = True
+        """The files it needs are being brought here."""
         self.thread = threading.Thread(target=self._run, name=f"encode-{session.job.stream_id}", daemon=True)
+
+    @property
+    def mark(self) -> int:
+        """How far it has come; safe from any thread."""
+        steps = self._handled + self.session.progress + self.session.status().frames_done
+        return steps + (self._scratch.progress if self._fetches else 0)
 
     def cancel(self) -> None:
         """Jump the queue: the session looks for it between any two frames."""
@@ -130,11 +139,13 @@ class _Worker:
             try:
                 places = places_of(job, self._scratch, session.cancelled, writes=not session.tools.discard)
                 stack.enter_context(places)
+                self._fetches = False
                 while not session.done:
                     message = self.inbox.get()
                     if isinstance(message, Cancelled):
                         raise message
                     session.handle(message)
+                    self._handled += 1
                 self._links.release(job)
                 session.finalise()
             except DualfaceError as error:

@@ -65,7 +65,10 @@ class Examiner:
         self._backend = backend
         self._settings = settings
         self._threads = threads
-        self._detector: Detector = backend.load_detector(settings, threads)
+        self.building = ""
+        """The last line of an engine that is being built; empty = none is."""
+        self._detector: Detector = backend.load_detector(settings, threads, self._builds)
+        self.building = ""
         self._embedder: Embedder | None = None
         self._readers: dict[str, PoolReader] = {}
         self.spent = Spent()
@@ -92,7 +95,10 @@ class Examiner:
         """Start on a batch of frames; what comes back ends it."""
         begin_s = time.perf_counter()
         readings = [self._read(part) for part in parts]
-        finish = self._detector.begin([frame for reading in readings for frame in reading.views])
+        try:
+            finish = self._detector.begin([frame for reading in readings for frame in reading.views])
+        finally:
+            self.building = ""
         return partial(self._examined, parts, readings, finish, begin_s)
 
     def embed(self, parts: Sequence[Part[Run]]) -> Callable[[], list[F32]]:
@@ -109,6 +115,9 @@ class Examiner:
         self._readers.clear()
 
     # --- inside ---------------------------------------------------------------------------------------------------
+    def _builds(self, line: str) -> None:
+        self.building = line
+
     def _examined(
         self,
         parts: Sequence[Part[Run]],

@@ -126,8 +126,10 @@ class InferenceService:
     def status(self) -> ActorStatus:
         """Frames examined and faces embedded so far, and the seconds that took."""
         spent = self._examiner.spent
+        each = {key: stream.spent for key, stream in dict(self._streams).items()}
         return ActorStatus(
-            progress=spent.examined + spent.embedded,
+            {key: stream.examined + stream.embedded for key, stream in each.items()},
+            building=self._examiner.building,
             facts={
                 "frames_examined": spent.examined,
                 "faces_embedded": spent.embedded,

@@ -217,7 +217,8 @@ class JobRunner:
                 self._queue.drop([unit.unit_id])
                 self._complete(lane, unit, unit.frames)
                 continue
-            verdict = self._attempts.verdict(unit.unit_id, job.shown, cause)
+            guilty = not lane.guilty or job.key in lane.guilty
+            verdict = self._attempts.verdict(unit.unit_id, job.shown, cause, guilty=guilty)
             if verdict is not None:
                 self._give_up(unit.video, verdict)
                 continue

@@ -22,6 +22,7 @@ from actors.messages import ActorStatus, SegmentJob, StreamKey, StreamStatus
 from actors.metrics import LaneFacts
 from actors.outbox import Outbox
 from actors.placement import LanePlan
+from actors.watch import Watch
 from dualface_ray.errors import ActorError, DualfaceError, PlacementError
 from dualface_ray.settings import Settings
 
@@ -40,8 +41,8 @@ class Lane:
     """Starts, feeds, watches and ends the actors of one lane; no method blocks but ``close``.
 
     A lane is advanced by its owner a few times a second. It becomes DEAD (``failure`` says why) when an actor dies,
-    a call between two actors fails, an actor does not get ready within ``job.start_timeout_s``, or nothing moves for
-    ``job.watchdog_s`` while it has work.
+    a call between two actors fails, an actor does not get ready within ``job.start_timeout_s``, or its streams, or one
+    of them, stand still for ``job.watchdog_s`` (``Watch``): what holds a thread in a driver ends only with its process.
     """
 
     def __init__(self, plan: LanePlan, settings: Settings, job_id: str = "") -> None:
@@ -52,6 +53,8 @@ class Lane:
         """Its node is about to leave: it finishes what it has and takes nothing more."""
         self.lost = False
         """Its node is gone: it cannot be started again there."""
+        self.guilty: frozenset[StreamKey] = frozenset()
+        """Streams that stood still while others went on, where it died of that."""
         self.jobs: dict[StreamKey, SegmentJob] = {}
         self.streams: dict[StreamKey, StreamStatus] = {}
         self._settings = settings
@@ -61,9 +64,8 @@ class Lane:
         self._delays: list[Any] = []
         self._delay = (0.0, 0.0)
         self._outbox = Outbox(plan.lane_id)
-        self._progress: dict[str, int] = {}
         self._facts: dict[str, Mapping[str, float | int | str]] = {}
-        self._moved_at_s = time.monotonic()
+        self._watch = Watch(settings.job.watchdog_s, settings.job.start_timeout_s)
 
     # --- what the job asks ----------------------------------------------------------------------------------------
     @property
@@ -75,7 +77,10 @@ class Lane:
     def text(self) -> str:
         """One readable line."""
         state = "draining" if self.draining and self.state is LaneState.READY else self.state.value
-        step = f": {self._bundle.step}" if self._bundle.step and self.state is LaneState.STARTING else ""
+        said = self._bundle.step if self.state is LaneState.STARTING else ""
+        if self.state is LaneState.READY:  # an engine that nobody could foresee is built in mid-run
+            said = self._watch.building
+        step = f": {said}" if said else ""
         return f"{self.plan.text}, {state}{step}"
 
     def assign(self, job: SegmentJob) -> None:
@@ -91,7 +96,7 @@ class Lane:
             encoder=_least_used(self.plan.encoders, [other.encoder for other in running]),
         )
         self.jobs[job.key] = job
-        self._moved_at_s = time.monotonic()
+        self._watch.given(job.key)
         encoder, decoder = self._bundle.actors[f"encoder-{job.encoder}"], self._bundle.actors[f"decoder-{job.decoder}"]
         self._outbox.sent(decoder.open.remote(job, encoder.open.remote(job)))
 
@@ -99,6 +104,7 @@ class Lane:
         """The job has taken note of a segment's end."""
         job = self.jobs.pop(key, None)
         self.streams.pop(key, None)
+        self._watch.gone(key)
         if job is not None:
             for name in (f"encoder-{job.encoder}", "inference"):
                 self._outbox.sent(self._bundle.actors[name].forget.remote(key))
@@ -186,7 +192,6 @@ class Lane:
         awaited = self._bundle.awaited()
         if not awaited:
             self.state = LaneState.READY
-            self._moved_at_s = time.monotonic()
         elif time.monotonic() > self._deadline_s:
             raise ActorError(
                 f"no answer from {' and '.join(sorted(awaited))} within "
@@ -196,6 +201,7 @@ class Lane:
             )
 
     def _advance_ready(self) -> None:
+        self._watch.look(time.monotonic())
         for role, actor in self._bundle.actors.items():
             reference = self._pings.get(role)
             if reference is None:
@@ -206,9 +212,16 @@ class Lane:
         failure = self._outbox.check()
         if failure is not None:
             raise ActorError(str(failure), where=self.plan.lane_id)
-        idle_s = time.monotonic() - self._moved_at_s
-        if self.jobs and idle_s > self._settings.job.watchdog_s:
-            raise ActorError(f"no progress for {idle_s:.0f} s", where=self.plan.lane_id)
+        stall = self._watch.stall()
+        if stall is not None:
+            self.guilty = stall.keys
+            first, *more = sorted(self.jobs[key].shown for key in stall.keys) or ["anything"]
+            others = f" and {len(more)} more" if more else ""
+            raise ActorError(
+                f"no progress with {first}{others} for {stall.for_s:.0f} s",
+                where=self.plan.lane_id,
+                remedy="job.watchdog_s sets how long that may last.",
+            )
 
     def _result(self, role: str, reference: Any) -> ActorStatus:
         try:
@@ -221,9 +234,7 @@ class Lane:
         if status.failure is not None:
             raise ActorError(str(status.failure), where=f"{self.plan.lane_id} {role}")
         self._facts[role] = status.facts
-        if self._progress.get(role) != status.progress:
-            self._progress[role] = status.progress
-            self._moved_at_s = time.monotonic()
+        self._watch.heard(role, status)
         for stream in status.streams:
             if stream.key in self.jobs:
                 self.streams[stream.key] = stream

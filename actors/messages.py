@@ -190,8 +190,11 @@ class StreamStatus:
 class ActorStatus:
     """An actor's answer to a ping."""
 
-    progress: int
-    """Grows with every piece of work done; a lane whose actors all stand still is watched."""
+    marks: Mapping[StreamKey, int] = field(default_factory=dict)
+    """How far it has come with each stream: a number that changes with every step, and, while the stream waits for what
+    others have (room in the pool, a file on its way), with every step of theirs."""
+    building: str = ""
+    """The last line of what is being built in mid-run, such as an engine; empty = nothing is."""
     streams: tuple[StreamStatus, ...] = ()
     failure: Exception | None = None
     """A fault of the actor itself (a failed call to a peer, a dead thread), not of one video."""

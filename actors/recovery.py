@@ -44,6 +44,9 @@ def ran_short(error: DualfaceError) -> bool:
 class AttemptBook:
     """Counts the attempts at each unit; one that keeps taking its lane down is given up with its cause.
 
+    A death that is known to be another unit's fault (that one stands still) is not held against a unit: each brings the
+    guilty one closer to being given up, so there are only so many of them.
+
     Args:
         max_attempts: attempts a unit gets when its lane dies (errors of the video itself are never tried again:
             the same file gives the same error).
@@ -52,6 +55,8 @@ class AttemptBook:
     max_attempts: int
     _attempts: dict[str, int] = field(default_factory=dict)
     _shortages: dict[str, int] = field(default_factory=dict)
+    _excused: dict[str, int] = field(default_factory=dict)
+    """Deaths that were another unit's fault."""
 
     def begin(self, unit_id: str, earlier: int = 0) -> int:
         """Number of this attempt, from 0: the epoch of its messages.
@@ -83,12 +88,21 @@ class AttemptBook:
         """Attempts begun so far."""
         return self._attempts.get(unit_id, 0)
 
-    def verdict(self, unit_id: str, source: str, cause: DualfaceError) -> ActorError | None:
-        """None = try again elsewhere; an error = give the video up."""
+    def verdict(self, unit_id: str, source: str, cause: DualfaceError, *, guilty: bool = True) -> ActorError | None:
+        """None = try again elsewhere; an error = give the video up.
+
+        Args:
+            unit_id: which.
+            source: the video, for the error.
+            cause: of the lane's death.
+            guilty: False = it was another unit's fault.
+        """
         shortages = self._shortages.get(unit_id, 0)
         if ran_short(cause) and shortages < SHORTAGES:
             self._shortages[unit_id] = shortages = shortages + 1  # the plan's fault, and a smaller one comes
-        attempts = self.attempts(unit_id) - shortages
+        if not guilty:
+            self._excused[unit_id] = self._excused.get(unit_id, 0) + 1
+        attempts = self.attempts(unit_id) - shortages - self._excused.get(unit_id, 0)
         if attempts < self.max_attempts:
             return None
         times = "once" if attempts == 1 else f"{attempts} times"

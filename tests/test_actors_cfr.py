@@ -103,7 +103,8 @@ def test_a_picture_shown_for_long_is_progress(tmp_path: Path) -> None:
     with InProcessLane(settings) as lane:
         lane.start(job)
         while not lane.encoder.status().streams[0].state.final:
-            seen.add((lane.encoder.status().progress, lane.encoder.status().streams[0].frames_done))
+            status = lane.encoder.status()
+            seen.add((status.marks[job.key], status.streams[0].frames_done))
         assert lane.wait(job).state is VideoState.DONE
     during = {progress for progress, frames in seen if frames == 3}
     assert len(during) > 3, "only one frame of the source was being shown all that time"

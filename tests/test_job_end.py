@@ -12,7 +12,7 @@ import pytest
 from actors import folders as folders_room
 from actors import job as job_room
 from actors.cluster.snapshot import ClusterSnapshot
-from actors.messages import SegmentJob
+from actors.messages import SegmentJob, StreamKey
 from dualface_ray.errors import ActorError, NotAVideoError
 from dualface_ray.media import plan_outputs
 from dualface_ray.report import RunReport, VideoState, VideoTask, parse_report
@@ -87,10 +87,13 @@ class FreeLane:
     def __init__(self) -> None:
         self.plan = Mock(lane_id="lane-0", node_id="node")
         self.given: list[str] = []
-        self.jobs: dict[object, object] = {}
+        self.jobs: dict[StreamKey, SegmentJob] = {}
+        self.failure: ActorError | None = None
+        self.guilty: frozenset[StreamKey] = frozenset()
 
     def assign(self, job: SegmentJob) -> None:
         self.given.append(job.stream_id)
+        self.jobs[job.key] = job
         self.free -= 1
 
 
@@ -113,6 +116,28 @@ def test_a_deleted_subfolder_costs_only_what_was_to_go_into_it(tmp_path):
     assert f"{given[0].outputs.folder}: the output folder is gone" in first.error
     assert lane.given == [given[1].stream_id]
     assert not given[0].outputs.folder.exists()
+
+
+@pytest.mark.usefixtures("no_cluster")
+@pytest.mark.parametrize("known", [True, False])
+def test_only_the_video_that_stood_still_comes_nearer_to_its_end(known: bool, tmp_path, monkeypatch):
+    sources = [tmp_path / f"{name}.mp4" for name in "ab"]
+    plans = plan_outputs(sources, tmp_path / "out", layout="stacked", container="mp4")
+    given = [
+        VideoTask(n, source, outputs, "f" * 64) for n, (source, outputs) in enumerate(zip(sources, plans, strict=True))
+    ]
+    given[0].outputs.folder.mkdir()
+    runner, lane = job_room.JobRunner(given, resolve(max_attempts=1), "test"), FreeLane()
+    monkeypatch.setattr(job_room.Fleet, "bury", lambda self, lane, now_s: None)
+    for unit in runner._units.release(2):
+        runner._queue.add([unit])
+        runner._hand_out(lane, unit, 0.0)
+    lane.failure = ActorError("no progress with b.mp4 for 130 s", where="lane-0")
+    lane.guilty = frozenset(key for key in lane.jobs if known and key[0] == lane.given[1])
+    runner._bury(lane, 0.0)
+    first, second = runner.snapshot().videos
+    assert (first.state, second.state) == (VideoState.WAITING if known else VideoState.FAILED, VideoState.FAILED)
+    assert "no progress with b.mp4" in second.error
 
 
 @pytest.mark.usefixtures("no_cluster")

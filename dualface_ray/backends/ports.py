@@ -78,8 +78,16 @@ class Backend(Protocol):
             InputError: with what, where and a remedy.
         """
 
-    def load_detector(self, settings: Settings, threads: int) -> Detector:
+    def load_detector(
+        self, settings: Settings, threads: int, progress: Callable[[str], None] = lambda line: None
+    ) -> Detector:
         """Load the face detector that the settings name.
+
+        Args:
+            settings: names it.
+            threads: of one call.
+            progress: gets one readable line per step of what takes minutes, such as building an engine; that may even
+                happen with the first frames of a kind.
 
         Raises:
             ModelError: it is missing or damaged.

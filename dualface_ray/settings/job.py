@@ -15,7 +15,8 @@ class JobSettings(Group):
     max_attempts: int = Field(2, ge=1, le=20)
     """How often a video may take its lane down before it is given up."""
     watchdog_s: float = Field(60.0, gt=1)
-    """A lane without progress for this long counts as dead."""
+    """A lane without progress for this long counts as dead; so does one that goes on but for one of n videos, after n
+    times as long (at most 16 times). Waiting for others, for transfers or for an engine to be built does not count."""
     start_timeout_s: float = Field(900.0, gt=1)
     """A lane whose actors are not ready within this time counts as dead; the first one may have to build an engine."""
     placement_timeout_s: float = Field(60.0, gt=0)

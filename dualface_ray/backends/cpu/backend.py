@@ -59,7 +59,9 @@ class CpuBackend:
 
         return CpuKeyFrameSession(path, stream_id, settings, threads, keys_pts_ticks)
 
-    def load_detector(self, settings: Settings, threads: int) -> Detector:
+    def load_detector(
+        self, settings: Settings, threads: int, progress: Callable[[str], None] = lambda line: None
+    ) -> Detector:
         """CenterFace on ONNX Runtime."""
         from dualface_ray.backends.cpu.detector import load_detector
 

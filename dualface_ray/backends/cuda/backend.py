@@ -98,11 +98,13 @@ class CudaBackend:
         keys = CpuKeyFrameSession(path, stream_id, settings, threads, keys_pts_ticks)
         return UploadDecodeSession(keys, stands_in=False)
 
-    def load_detector(self, settings: Settings, threads: int) -> Detector:
+    def load_detector(
+        self, settings: Settings, threads: int, progress: Callable[[str], None] = lambda line: None
+    ) -> Detector:
         """CenterFace on TensorRT; builds missing engines first, which takes minutes."""
         from dualface_ray.backends.cuda.detector import CudaDetector
 
-        return CudaDetector(settings, orientations=self._plan.orientations)
+        return CudaDetector(settings, progress, orientations=self._plan.orientations)
 
     def load_embedder(self, settings: Settings, threads: int) -> Embedder:
         """The face embedding on TensorRT."""

@@ -59,6 +59,7 @@ class CudaDetector:
         self._all_settings = settings
         self._settings = settings.detect
         self._max_batch = settings.detect.batch_max or DEFAULT_BATCH
+        self._progress = progress
         self._paths = build_engines(settings, progress, orientations)
         self._stream = new_stream()
         self._engines: dict[tuple[int, int], Network] = {}
@@ -138,7 +139,7 @@ class CudaDetector:
         if found is None:
             profile = Profile(self._max_batch, *shape)
             if shape not in self._paths:
-                self._paths[shape] = detector_engine(self._all_settings, profile)
+                self._paths[shape] = detector_engine(self._all_settings, profile, self._progress)
             found = self._engines[shape] = Network(Engine(self._paths[shape], profile, self._stream))
         return found
 
