@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -292,7 +293,7 @@ class Flags:
 def fake_api(version: str, flags: Flags) -> object:
     api = object.__new__(trt_room.Api)
     api.version, api.major = version, int(version.split(".")[0])
-    builder = Flags(FP16=0, INT8=1)
+    builder = Flags(FP16=0, INT8=1, TF32=6)
     api.trt = Flags(NetworkDefinitionCreationFlag=flags, BuilderFlag=builder)
     return api
 
@@ -312,7 +313,25 @@ def test_versions_get_their_own_flags(version: str, flags: Flags, network: int, 
     got: set[int] = set()
 
     class Config:
+        """TensorRT's, with TF32 on from the start."""
+
         set_flag: Callable[[int], None] = staticmethod(got.add)
+        clear_flag: Callable[[int], None] = staticmethod(got.remove)
 
     api.set_precision(Config(), "int8")
     assert got == wanted
+    got |= {6}
+    api.set_precision(Config(), "fp16")
+    assert 6 in got, "half precision is left as it was"
+    got.clear()
+    got.add(6)
+    api.set_precision(Config(), "fp32")
+    assert got == set(), "float32 is float32, not TF32"
+
+
+def test_only_fp32_engines_are_built_anew() -> None:
+    """A recipe counts for its precision: what is in people's caches stays there, except what was built with TF32."""
+    digests = {name: replace(KEY, precision=name).digest for name in ("fp16", "int8", "fp32")}
+    assert digests["fp16"] == "bd825ddbb677777a419e"
+    assert digests["int8"] == "dc803b3a9cdc912c0e3c"
+    assert digests["fp32"] != "cc608a16d0e1bf52c5d6"

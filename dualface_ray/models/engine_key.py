@@ -11,8 +11,8 @@ from dualface_ray.errors import ModelError
 from dualface_ray.models.store import cache_dir, model_sha256
 from dualface_ray.models.trt import tensorrt_version
 
-_RECIPE = 1
-"""Part of every key; raise it when building changes."""
+_RECIPES = {"fp32": 2, "fp16": 1, "int8": 1}
+"""Part of every key; raise a precision's when building it changes. fp32: 2 = without TF32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class EngineKey:
     @property
     def digest(self) -> str:
         """Hex digest for a file name."""
-        text = json.dumps([_RECIPE, asdict(self)], sort_keys=True)
+        text = json.dumps([_RECIPES[self.precision], asdict(self)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
     def path(self, folder: Path | None = None) -> Path:

@@ -59,10 +59,15 @@ class Api:
         return 0 if strong is None else 1 << int(strong)
 
     def set_precision(self, config: Any, precision: str) -> None:
-        """Builder flags beside what the graph says."""
+        """Builder flags beside what the graph says.
+
+        TF32 is on by default in every version, strongly typed or not: float32 would be multiplied with 10 bits.
+        """
+        flags = self.trt.BuilderFlag
+        if precision == "fp32":
+            config.clear_flag(flags.TF32)
         if self.major >= 10:
             return  # the graph alone decides
-        flags = self.trt.BuilderFlag
         if precision in ("fp16", "int8"):
             config.set_flag(flags.FP16)
         if precision == "int8":
