@@ -164,6 +164,13 @@ def test_at_a_constant_rate_the_canvases_of_one_more_compositor_are_planned_for(
     assert held == [32, 48]
 
 
+def test_canvases_of_ten_bits_are_planned_with_twice_the_bytes() -> None:
+    usual, deep = (lane(140 * GIB, [HD] * 4, **keys) for keys in ({}, {"encode.codec": "hevc", "encode.hdr": "keep"}))
+    assert usual.memory is not None
+    assert deep.memory is not None
+    assert deep.memory.plan.shape.canvas_bytes == 2 * usual.memory.plan.shape.canvas_bytes
+
+
 def test_nothing_fits_is_refused_with_every_number() -> None:
     with pytest.raises(VramBudgetError, match=r"not even one stream fits: contexts .* frames .* MiB of 1331 MiB"):
         lane(2 * GIB, [HD])

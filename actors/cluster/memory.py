@@ -212,5 +212,6 @@ def _stream_shape(need: VideoNeeds, settings: Settings) -> StreamShape:
 
 
 def _canvas_bytes(settings: Settings) -> int:
-    """All canvases of one frame, 8 bits."""
-    return sum(width * height * 3 // 2 for width, height in layout_shape(settings).canvases)
+    """All canvases of one frame: 8 bits, or 16-bit samples where streams in HLG or PQ may be composed in ten."""
+    sample_bytes = 2 if settings.encode.hdr == "keep" else 1
+    return sum(width * height * 3 // 2 for width, height in layout_shape(settings).canvases) * sample_bytes
