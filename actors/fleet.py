@@ -9,13 +9,14 @@ through what it is given (``look``, ``make``); ``actors.job`` gives it the real 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actors.backlog.workqueue import Standing
 from actors.cluster.changes import changes
+from actors.cluster.memory import Orientation
 from actors.cluster.snapshot import ClusterSnapshot
 from actors.lane import Lane, LaneState
 from actors.placement import LanePlan, plan_lanes
@@ -49,6 +50,14 @@ class Ports:
 class _Resting:
     restart: Restart
     until_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What lanes are for."""
+
+    rings: Sequence[Any]
+    orientations: Collection[Orientation]
 
 
 @dataclass(slots=True, eq=False)
@@ -114,12 +123,18 @@ class Fleet:
             for lane_id, lane in self.lanes.items()
         ]
 
-    def turn(self, now_s: float, rings: Callable[[], Sequence[Any]]) -> list[Lane]:
+    def turn(
+        self,
+        now_s: float,
+        rings: Callable[[], Sequence[Any]],
+        orientations: Callable[[], Collection[Orientation]],
+    ) -> list[Lane]:
         """Move every lane on; look at the nodes when it is time.
 
         Args:
             now_s: monotonic clock.
             rings: gives, for each unit that waits, what its frames take in a pool.
+            orientations: gives those of all units, running ones too.
 
         Returns:
             lanes that are dead or lost: the job takes their units back and then calls ``bury``.
@@ -129,7 +144,7 @@ class Fleet:
         """
         if now_s >= self._look_s:
             self._look_s = now_s + LOOK_S
-            self._follow(now_s, rings())
+            self._follow(now_s, _Wanted(rings(), orientations()))
         for lane_id in [name for name, entry in self._resting.items() if now_s >= entry.until_s]:
             self._start(self._resting.pop(lane_id).restart.plan, now_s)
         for lane_id, lane in self.lanes.items():
@@ -189,7 +204,7 @@ class Fleet:
         self._closers.shutdown(wait=True)
 
     # --- inside ---------------------------------------------------------------------------------------------------
-    def _follow(self, now_s: float, rings: Sequence[Any]) -> None:
+    def _follow(self, now_s: float, wanted: _Wanted) -> None:
         """Compare the lanes with the nodes as they are now."""
         snapshot = self.ports.look()
         snapshot = replace(snapshot, nodes=tuple(n for n in snapshot.nodes if n.node_id not in self._banned))
@@ -197,29 +212,31 @@ class Fleet:
         plans += [entry.restart.plan for entry in self._resting.values()]
         try:
             if plans:
-                self._apply(snapshot, plans, rings, now_s)
-            elif rings and not self.lanes:
-                self._open(snapshot, rings, now_s)
+                self._apply(snapshot, plans, wanted, now_s)
+            elif wanted.rings and not self.lanes:
+                self._open(snapshot, wanted, now_s)
         except PlacementError as error:
             self._last_error = error
-        self._check_alone(now_s, bool(rings))
+        self._check_alone(now_s, bool(wanted.rings))
 
-    def _open(self, snapshot: ClusterSnapshot, rings: Sequence[Any], now_s: float) -> None:
+    def _open(self, snapshot: ClusterSnapshot, wanted: _Wanted, now_s: float) -> None:
         """There is no lane: plan as if nothing were taken, and wait for it."""
-        for plan in plan_lanes(self.settings, snapshot, rings, self.ports.profiles):
+        profiles, kinds = self.ports.profiles, wanted.orientations
+        for plan in plan_lanes(self.settings, snapshot, wanted.rings, profiles, orientations=kinds):
             self._start(replace(plan, lane_id=f"lane-{self._next_number}"), now_s)
             self._next_number += 1
 
-    def _apply(self, snapshot: ClusterSnapshot, plans: list[LanePlan], rings: Sequence[Any], now_s: float) -> None:
+    def _apply(self, snapshot: ClusterSnapshot, plans: list[LanePlan], wanted: _Wanted, now_s: float) -> None:
         settled = {name for name, since_s in self._placed_s.items() if now_s - since_s > SETTLE_S}
         found = changes(
             self.settings,
             snapshot,
             plans,
             settled,
-            rings,
+            wanted.rings,
             next_number=self._next_number,
             profiles=self.ports.profiles,
+            orientations=wanted.orientations,
         )
         for lane_id in found.lost:
             if lane_id in self._resting:

@@ -92,7 +92,7 @@ class JobRunner:
                 stack.callback(self._fleet.close)
 
     def _turn(self, now_s: float) -> None:
-        for lane in self._fleet.turn(now_s, self._units.rings):
+        for lane in self._fleet.turn(now_s, self._units.rings, self._units.orientations):
             self._bury(lane, now_s)
         self._queue.follow(self._fleet.standings, now_s)
         self._queue.add(self._units.release(self._fleet.slots, may_cut=not self._fleet.mixed))

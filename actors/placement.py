@@ -6,12 +6,12 @@ snapshot, profiles ─► candidates ─► best first, spread over machines ─
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from actors.cluster.candidates import find_candidates
-from actors.cluster.memory import Card, CardOf, Memory, Need, card_of, first_memory, needs_of
+from actors.cluster.memory import Card, CardOf, Memory, Need, Orientation, card_of, first_memory, needs_of
 from actors.cluster.slots import Slot, Stock
 from actors.cluster.snapshot import ClusterSnapshot, NodeSnapshot, snapshot_of
 from actors.plan import LanePlan, planned
@@ -40,6 +40,7 @@ def plan_lanes(
     ring_bytes: Sequence[Need],
     profiles: Profiles = load_profile,
     cards: CardOf = card_of,
+    orientations: Collection[Orientation] = (),
 ) -> list[LanePlan]:
     """Decide the lanes of a job.
 
@@ -52,6 +53,7 @@ def plan_lanes(
         ring_bytes: for each video, what it takes (a plain number: the bytes of its frames in any pool).
         profiles: static profiles by name.
         cards: memory of a node's cards.
+        orientations: of videos besides these, that may come as well.
 
     Raises:
         VramBudgetError: no card holds even one of the videos; with every item of the sum.
@@ -67,11 +69,11 @@ def plan_lanes(
         raise PlacementError(
             f"{count} lanes but {gpus:g} GPUs", where="lane.count", remedy="Ask for fewer lanes, or set lane.join_cpu."
         )
-    decision = decide(settings, snapshot.idle(), ring_bytes, profiles, cards=cards)
+    decision = decide(settings, snapshot.idle(), ring_bytes, profiles, cards=cards, orientations=orientations)
     whole = decision.lanes
     if not whole or (candidates.backend == "cpu" and len(whole) < min(count, len(ring_bytes))):
         raise decision.error or candidates.nothing_fits()
-    return list(decide(settings, snapshot, ring_bytes, profiles, cards=cards).lanes or whole)
+    return list(decide(settings, snapshot, ring_bytes, profiles, cards=cards, orientations=orientations).lanes or whole)
 
 
 def decide(
@@ -83,6 +85,7 @@ def decide(
     first_number: int = 0,
     at_most: int | None = None,
     cards: CardOf = card_of,
+    orientations: Collection[Orientation] = (),
 ) -> Decision:
     """The lanes that can start in what nobody has reserved; none at all is no error here.
 
@@ -94,6 +97,8 @@ def decide(
         first_number: of the lane ids.
         at_most: lanes, besides ``lane.count`` and the number of videos.
         cards: memory of a node's cards.
+        orientations: of videos that do not wait but may come back from a lane that dies: a lane has to be ready for
+            these, too.
     """
     videos = len(ring_bytes)
     candidates = find_candidates(settings, snapshot, profiles)
@@ -116,7 +121,7 @@ def decide(
 
     @cache  # lanes are mostly alike, and there may be thousands of videos
     def memory_of(card: Card, streams: int, decoders: int) -> Memory | VramBudgetError:
-        return first_memory(settings, needs, card, streams=streams, decoders=decoders)
+        return first_memory(settings, needs, card, streams=streams, decoders=decoders, orientations=orientations)
 
     def memory_for(slot: Slot) -> Memory | VramBudgetError:
         decoders = slot.profile.lane.decoders.value if slot.profile else 1

@@ -10,6 +10,7 @@ from actors.fleet import LOOK_S, Fleet, Ports
 from actors.lane import LaneState
 from actors.placement import ClusterSnapshot, LanePlan, NodeSnapshot
 from dualface_ray.errors import ActorError, DualfaceError, PlacementError, ProfileError
+from dualface_ray.media import VideoNeeds
 from dualface_ray.settings import resolve
 
 RINGS = [1000] * 20
@@ -66,7 +67,7 @@ class World:
 
     def turn(self, seconds: float = 0.2, rings: list[int] = RINGS) -> None:
         self.now_s += seconds
-        for lane in self.fleet.turn(self.now_s, lambda: rings):
+        for lane in self.fleet.turn(self.now_s, lambda: rings, tuple):
             self.fleet.bury(lane, self.now_s)
 
     def pass_(self, seconds: float) -> None:
@@ -81,6 +82,30 @@ class World:
 
 def node(name: str, cpus: int = 4, used: float = 0, **more: object) -> NodeSnapshot:
     return NodeSnapshot(name, {"CPU": cpus}, {"CPU": used}, host=name, **more)
+
+
+def test_a_lane_that_joins_late_is_ready_for_every_video_that_may_come():
+    """Its plan names the engines that are built before it starts: one that is missing is built in the middle."""
+    world = World(node("a"))
+    cards = NodeSnapshot("b", {"CPU": 4, "GPU": 1}, labels={"dualface-card-bytes": str(80 << 30)}, host="b")
+    large = VideoNeeds(1 << 30, 1 << 30, 80)
+
+    def turn() -> None:
+        world.now_s += LOOK_S
+        world.fleet.turn(world.now_s, lambda: [large] * 2, lambda: ("landscape", "portrait"))
+
+    turn()
+    assert [lane.plan.backend for lane in world.made] == ["cpu"]
+    world.nodes = [node("a", used=4), cards]
+    turn()
+    joined = world.made[-1].plan
+    assert joined.backend == "cuda"
+    assert joined.device_plan("inference").orientations == ("landscape", "portrait")
+    assert joined.memory is not None
+    assert joined.memory.plan.shape.inputs == 2
+    alone = World(cards)
+    alone.fleet.turn(alone.now_s, lambda: [large], lambda: ("portrait",))
+    assert alone.made[-1].plan.device_plan("inference").orientations == ("landscape", "portrait")
 
 
 def test_lanes_come_with_the_nodes_and_drain_or_are_lost_with_them():

@@ -15,7 +15,7 @@ from actors.backlog.unit import Unit
 from actors.backlog.units import Units
 from actors.messages import Work
 from dualface_ray.errors import ActorError, DiskFullError
-from dualface_ray.media import Span, Workspace, plan_outputs
+from dualface_ray.media import Span, VideoNeeds, Workspace, plan_outputs
 from dualface_ray.report import Survey, VideoTask
 from dualface_ray.settings import resolve
 
@@ -336,6 +336,22 @@ def test_plans_count_what_a_long_video_may_become():
     assert units.rings() == [7, 5], "one unit is enough for one place"
     units.taken("v00001")
     assert units.rings() == [7], "one waits, but the large one may come back"
+
+
+def test_a_lane_has_to_be_ready_for_every_orientation_not_only_that_of_the_largest():
+    """4K landscape runs, portrait waits: the largest frames are no picture of what comes."""
+    large, tall = VideoNeeds(9000, 9000), VideoNeeds(100, 100, portrait=True)
+    tasks = [replace(task(1, 10), ring_bytes=large), replace(task(2, 10), ring_bytes=tall)]
+    units = Units(tasks, SETTINGS, Disk())
+    assert units.orientations() == ("landscape", "portrait")
+    units.release(2)
+    units.taken("v00001")
+    assert units.rings() == [large]
+    assert units.orientations() == ("landscape", "portrait")
+    units.done("v00001", 2)
+    assert units.orientations() == ("portrait",)
+    late = Units([replace(task(1, 600), ring_bytes=tall)], SETTINGS, Disk())
+    assert late.orientations() == ("portrait",), "a long one that nobody has looked at counts as well"
 
 
 def test_a_video_that_is_given_up_leaves_no_unit():

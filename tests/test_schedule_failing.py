@@ -122,7 +122,7 @@ class Plant:
 
     def turn(self) -> None:
         self.now_s += TURN_S
-        for lane in self.fleet.turn(self.now_s, lambda: [1000] * 20):
+        for lane in self.fleet.turn(self.now_s, lambda: [1000] * 20, tuple):
             self.queue.lane_died(lane.plan.lane_id, [self.units[name] for name in lane.jobs])
             self.fleet.bury(lane, self.now_s)
         self.queue.follow(self.fleet.standings, self.now_s)

@@ -17,6 +17,7 @@ from actors.backlog.course import Course
 from actors.backlog.cutting import pieces_for
 from actors.backlog.ports import Pieces
 from actors.backlog.unit import Step, Unit
+from actors.cluster.memory import Orientation, orientations_of
 from actors.messages import Work
 from dualface_ray.errors import Cancelled, DiskFullError, DualfaceError
 from dualface_ray.report import VideoTask
@@ -70,6 +71,14 @@ class Units:
             found += [name] * most
         needs = [self._videos[name].task.ring_bytes for name in found]
         return sorted(needs, key=_bytes, reverse=True)[:count]
+
+    def orientations(self) -> tuple[Orientation, ...]:
+        """Those of all videos that are not done, whether they wait or run: a new lane has to be ready for each.
+
+        The largest frames are no measure here: while large landscape video runs, it may be portrait that waits.
+        """
+        names = {unit.video for unit in self._units.values()}.union(self._short, self._held)
+        return orientations_of(self._videos[name].task.ring_bytes for name in names)
 
     def release(self, slots: int, *, may_cut: bool = True) -> list[Unit]:
         """Units that may begin now.

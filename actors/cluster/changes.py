@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from actors.cluster.memory import Orientation
 from actors.cluster.snapshot import ClusterSnapshot
 from actors.placement import LanePlan, decide
 from dualface_ray.errors import DualfaceError, PlacementError, ProfileError
@@ -35,6 +36,7 @@ def changes(
     *,
     next_number: int,
     profiles: Callable[[str], Profile] = load_profile,
+    orientations: Collection[Orientation] = (),
 ) -> Changes:
     """Compare the lanes of a running job with the cluster as it is now.
 
@@ -46,6 +48,7 @@ def changes(
         ring_bytes: for each video that still waits, what its frames take in a pool.
         next_number: of the first new lane's id; ids are never used twice.
         profiles: static profiles by name.
+        orientations: of all videos that are not done; see ``decide``.
     """
     alive = {node.node_id: node for node in snapshot.nodes}
     pinned = [lane for lane in lanes if lane.node_id]
@@ -58,7 +61,13 @@ def changes(
     waiting = [(lane.node_id, lane.bundle) for lane in kept if lane.lane_id not in placed]
     try:
         decision = decide(
-            settings, snapshot.with_bundles(waiting), ring_bytes, profiles, first_number=next_number, at_most=room
+            settings,
+            snapshot.with_bundles(waiting),
+            ring_bytes,
+            profiles,
+            first_number=next_number,
+            at_most=room,
+            orientations=orientations,
         )
     except (PlacementError, ProfileError) as error:  # a job that runs goes on with the lanes it has
         return Changes(drain=drain, lost=lost, missing=error)

@@ -7,10 +7,10 @@ VideoNeeds, settings, Card ─► first_memory ─► Memory ─ device_plan ─
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 from actors.cluster.snapshot import NodeSnapshot
 from dualface_ray.backends import (
@@ -139,8 +139,20 @@ class Memory:
         return None if plan is None else replace(self, plan=plan)
 
 
+def orientations_of(needs: Iterable[Need]) -> tuple[Orientation, ...]:
+    """How these videos lie, landscape first; a plain number does not say, and counts as landscape."""
+    kinds = {isinstance(need, VideoNeeds) and need.portrait for need in needs}
+    return tuple(name for name in get_args(Orientation) if (name == "portrait") in kinds)
+
+
 def first_memory(
-    settings: Settings, needs: Sequence[VideoNeeds], card: Card, *, streams: int, decoders: int
+    settings: Settings,
+    needs: Sequence[VideoNeeds],
+    card: Card,
+    *,
+    streams: int,
+    decoders: int,
+    orientations: Collection[Orientation] = (),
 ) -> Memory | VramBudgetError:
     """The largest plan for these videos on this card, at most ``lane.vram_share`` of it.
 
@@ -153,22 +165,21 @@ def first_memory(
         streams: videos at once, if they fit.
         decoders: decoder processes, if there are as many streams; there are as many encoder processes, since what held
             the measured card back was Python's lock in either.
+        orientations: of videos besides these, that may come as well.
 
     Returns:
         The plan, or why not one of the videos fits, with every item of the sum.
     """
     batch = settings.detect.batch_max or _USUAL_BATCH
-    kinds = {need.portrait for need in needs}
-    orientations: tuple[Orientation, ...] = ("landscape", "portrait") if len(kinds) == 2 else ("landscape",)
-    if kinds == {True}:
-        orientations = ("portrait",)
+    known = {*orientations_of(needs), *orientations} or {"landscape"}
+    inputs = tuple(name for name in get_args(Orientation) if name in known)
     detect = settings.detect
     shape = LaneShape(
         videos=(),
         streams=streams,
         batch=batch,
         input_pixels=detect.input_width_px * detect.input_height_px,
-        inputs=1 if detect.input_width_px == detect.input_height_px else len(orientations),
+        inputs=1 if detect.input_width_px == detect.input_height_px else len(inputs),
         sample_bytes=4 if detect.precision == "fp32" else 2,
         embedding=settings.identity.reid != "off",
         canvas_bytes=_canvas_bytes(settings),
@@ -186,7 +197,7 @@ def first_memory(
         if not fitting:
             return error
         plan = choose_plan(card.bytes, share, replace(shape, videos=_largest(fitting, streams)))
-    return Memory(plan, card, batch, orientations)
+    return Memory(plan, card, batch, inputs)
 
 
 def _fits(card: Card, share: float, shape: LaneShape) -> bool:
