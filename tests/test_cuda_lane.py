@@ -6,8 +6,9 @@ order of things are the backend's own. What remains for a real card is in ``gpu_
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from media_lane import decode_all
 from media_maker import Clip
 from test_cuda_decode import SoftwareDecoder
 
-from dualface_ray.backends import load_backend
+from dualface_ray.backends import DevicePlan, load_backend
 from dualface_ray.backends.cuda import decode as decode_room
 from dualface_ray.backends.cuda import detector as detector_room
 from dualface_ray.backends.cuda import embedder as embedder_room
 from dualface_ray.backends.cuda import engines as engines_room
+from dualface_ray.backends.cuda import returning as returning_room
 from dualface_ray.backends.cuda.arena import CudaArena
+from dualface_ray.backends.cuda.returning import WAIT_S
 from dualface_ray.compose import compose_reference
 from dualface_ray.detect import FramePixels
 from dualface_ray.errors import DeviceError, SharedMemoryError, VramBudgetError
@@ -41,6 +44,35 @@ from dualface_ray.settings import Settings
 def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield host_cupy.install(monkeypatch)
     host_cupy.remove()
+
+
+class Clock:
+    """Time that passes while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self._events: list[tuple[float, Callable[[], None]]] = []
+
+    def at(self, when_s: float, event: Callable[[], None]) -> None:
+        self._events.append((when_s, event))
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+        for entry in [entry for entry in self._events if entry[0] <= self.now_s]:
+            self._events.remove(entry)
+            entry[1]()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(returning_room, "time", made)
+    monkeypatch.setattr(engines_room, "build_engines", lambda settings, say, orientations: say("built") or {})
+    monkeypatch.setattr(embedder_room, "build_engine", lambda settings, say: Path("x"))
+    return made
 
 
 INFO = StreamInfo("s", 96, 64, Fraction(1, 25), Fraction(25))
@@ -75,16 +107,35 @@ def test_an_arena_gives_views_and_its_memory_back(cupy: Any) -> None:
         CudaArena.attach(arena.handle)
 
 
-def test_an_arena_beyond_the_card_is_refused_with_numbers(cupy: Any) -> None:
+def test_an_arena_beyond_the_card_is_refused_with_numbers(cupy: Any, clock: Clock) -> None:
     with pytest.raises(VramBudgetError, match="70%"):
         CudaArena.create(6 << 30, 8)
-    taken = cupy.cuda.runtime.malloc(1 << 20)
     cupy.cuda.runtime.total = 2 << 20
+    taken = cupy.cuda.runtime.malloc(1 << 20)
+    assert clock.now_s == 0, "what can never be is refused at once"
     with pytest.raises(VramBudgetError, match="MiB are needed"):
         CudaArena.create(5 << 18, 8)
+    assert WAIT_S <= clock.now_s <= WAIT_S + 1
     cupy.cuda.runtime.free(taken)
     with pytest.raises(VramBudgetError):
         CudaArena.create(0, 8)
+
+
+def test_memory_that_a_dead_process_has_not_given_back_yet_is_waited_for(cupy: Any, clock: Clock) -> None:
+    """Else the lane would go on with a smaller plan for the rest of the job."""
+    runtime = cupy.cuda.runtime
+    runtime.total = 4 << 20
+    clock.at(3.0, partial(runtime.free, runtime.malloc(3 << 20)))
+    CudaArena.create(2 << 20, 8).close()
+    assert 3 <= clock.now_s < 4
+    clock.at(6.0, partial(runtime.free, runtime.malloc(3 << 20)))
+    lines: list[str] = []
+    load_backend("cuda", DevicePlan(lane_bytes=2 << 20)).prepare(Settings(), lines.append)
+    assert 6 <= clock.now_s < 7
+    assert lines == ["waiting for memory: 1 of 2 MiB are free on the card", "built"]
+    lines.clear()
+    load_backend("cuda", DevicePlan(lane_bytes=9 << 20)).prepare(Settings(), lines.append)
+    assert lines[-1] == "built", "planned on paper: whether it is enough is for the allocations to say"
 
 
 def test_an_arena_of_another_card_or_kind_is_refused(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,6 +213,8 @@ def test_every_process_is_told_its_limit_and_its_part() -> None:
     inference, encoder = plan.device_plan("inference"), plan.device_plan("encoder")
     assert inference.orientations == ("landscape", "portrait")
     assert inference.pool_bytes == plan.memory.plan.inference_pool_bytes > 0
+    assert 0 < inference.lane_bytes < plan.memory.plan.total_bytes, "the contexts are there by then, or are not ours"
+    assert encoder.lane_bytes == 0
     assert encoder.pool_bytes == plan.memory.plan.compositor_pool_bytes > 0
     assert plan.device_plan("decoder").pool_bytes > 0
     assert lane(16 * GIB, [replace(HD, portrait=True)]).device_plan("inference").orientations == ("portrait",)

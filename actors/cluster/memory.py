@@ -111,10 +111,13 @@ class Memory:
     def device_plan(self, role: str, encoder: str, sessions: int) -> DevicePlan:
         """Limits and choices of one process; see ``LanePlan.device_plan``."""
         if role == "inference":
-            return DevicePlan(pool_bytes=self.plan.inference_pool_bytes, orientations=self.orientations)
+            to_come = self.plan.total_bytes - self.plan.contexts_bytes
+            return DevicePlan(
+                pool_bytes=self.plan.inference_pool_bytes, lane_bytes=to_come, orientations=self.orientations
+            )
         if role == "encoder":
             chosen: Literal["", "nvenc", "cpu"] = "nvenc" if encoder == "nvenc" else "cpu" if encoder == "cpu" else ""
-            return DevicePlan(self.plan.compositor_pool_bytes, chosen, sessions)
+            return DevicePlan(self.plan.compositor_pool_bytes, encoder=chosen, encoder_sessions=sessions)
         return DevicePlan(self.plan.decoder_pool_bytes)
 
     def adapted(self, settings: Settings) -> Settings:

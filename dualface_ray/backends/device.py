@@ -12,6 +12,8 @@ class DevicePlan:
 
     pool_bytes: int = 0
     """Most that CuPy's own pool may take; 0 = no limit."""
+    lane_bytes: int = 0
+    """What the whole lane will allocate of its card: waited for, a little, before it begins; 0 = not known."""
     encoder: Literal["", "nvenc", "cpu"] = ""
     """Who encodes; empty = NVENC where the card has one."""
     encoder_sessions: int = 0

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dualface_ray.backends.cuda.plan import MAX_SHARE
+from dualface_ray.backends.cuda.returning import await_memory
 from dualface_ray.backends.cuda.vendor import cupy, device, enter_device, translated
 from dualface_ray.errors import DeviceError, VramBudgetError
 from dualface_ray.frames import SLOT_ALIGN_BYTES, ArenaHandle, GenerationPage, PixelLayout, StreamInfo
@@ -50,6 +51,8 @@ class CudaArena:
     def create(size_bytes: int, slots: int) -> CudaArena:
         """Allocate device memory and a page of ``slots`` generations; the caller owns both.
 
+        Memory that is not free is waited for some seconds: a lane that died may have left it a moment ago.
+
         Raises:
             VramBudgetError: the memory is not there, or nothing was asked for.
             DeviceError: there is no working device, or it cannot export memory.
@@ -58,15 +61,14 @@ class CudaArena:
             raise VramBudgetError(f"a pool of {slots} slots and {size_bytes} bytes holds nothing", where="frame pool")
         enter_device()
         runtime = cupy().cuda.runtime
-        with translated("allocating the frame pool"):
-            free, total = runtime.memGetInfo()
-        mib = 1 << 20
+        (_, total), mib = await_memory(0), 1 << 20
         if size_bytes > MAX_SHARE * total:
             raise VramBudgetError(
                 f"a pool of {size_bytes / mib:.0f} MiB is over {MAX_SHARE:.0%} of the card's {total / mib:.0f} MiB",
                 where=device().name,
                 remedy="Lower lane.streams or framing.lookahead_s.",
             )
+        free, total = await_memory(size_bytes)
         if size_bytes > free:
             raise VramBudgetError(
                 f"{size_bytes / mib:.0f} MiB are needed, {free / mib:.0f} of {total / mib:.0f} MiB are free",

@@ -40,12 +40,18 @@ class CudaBackend:
         return CudaBackend(plan)
 
     def prepare(self, settings: Settings, progress: Callable[[str], None] = lambda line: None) -> None:
-        """Build the engines that are not in the cache yet; a minute or two each.
+        """Wait a little for the memory that the plan counts on, and build the engines that are not in the cache yet.
+
+        Building takes a minute or two each.
 
         Raises:
             ModelError: a model is missing, or TensorRT refuses it.
             DeviceError: TensorRT or the device is missing.
         """
+        if self._plan.lane_bytes:
+            from dualface_ray.backends.cuda.returning import await_memory
+
+            await_memory(self._plan.lane_bytes, progress)
         self.build_detector(settings, progress)
         if settings.identity.reid != "off":
             self.build_embedder(settings, progress)
