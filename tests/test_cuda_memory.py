@@ -243,6 +243,55 @@ def test_only_the_plans_orientations_are_built_beforehand(cupy: Any, monkeypatch
     assert built == [(384, 640), (640, 384)]
 
 
+def test_a_lane_that_starts_again_takes_an_engine_at_hand(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each batch is an engine of its own and takes a minute or two to build, in the middle of a job."""
+    from dualface_ray.backends.cuda import detector as detector_room
+    from dualface_ray.backends.cuda import engines as engines_room
+
+    cached = {(64, 384, 640), (4, 384, 640), (4, 640, 384), (1, 384, 640), (1, 640, 384)}
+    used: list[int] = []
+
+    def engine(settings: Settings, profile: Profile) -> tuple[Path, Any]:
+        return Path("m"), (profile.max_batch, profile.height_px, profile.width_px)
+
+    monkeypatch.setattr(engines_room, "_engine", engine)
+    monkeypatch.setattr(engines_room, "is_built", lambda key: key in cached)
+    monkeypatch.setattr(engines_room, "built_engine", lambda model, key, **_: used.append(key[0]) or Path("e"))
+    monkeypatch.setattr(detector_room, "CudaDetector", lambda settings, **_: used.append(settings.detect.batch_max))
+
+    def batches(batch: int, plan: DevicePlan) -> set[int]:
+        settings = Settings.model_validate({"detect": {"batch_max": batch}, "identity": {"reid": "off"}})
+        used.clear()
+        backend = load_backend("cuda", plan)
+        backend.prepare(settings)
+        backend.load_detector(settings, 1)
+        return set(used)
+
+    both, wide = ("landscape", "portrait"), ("landscape",)
+    assert batches(16, DevicePlan(orientations=both)) == {16}, "a first plan is as good as its memory allows"
+    assert batches(16, DevicePlan(engines_at_hand=True, orientations=both)) == {4}
+    assert batches(64, DevicePlan(engines_at_hand=True, orientations=both)) == {4}, "portrait is needed, too"
+    assert batches(64, DevicePlan(engines_at_hand=True, orientations=wide)) == {64}
+    assert batches(2, DevicePlan(engines_at_hand=True, orientations=wide)) == {1}
+    cached.clear()
+    assert batches(16, DevicePlan(engines_at_hand=True, orientations=wide)) == {16}, "nothing at hand: it is built"
+
+
+def test_the_engines_of_a_process_stay_what_they_were(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run may build what was wanted meanwhile: reports name what is in use."""
+    from dualface_ray.backends.cuda import engines as engines_room
+
+    cached = {4}
+    monkeypatch.setattr(engines_room, "_engine", lambda settings, profile: (Path("m"), profile.max_batch))
+    monkeypatch.setattr(engines_room, "is_built", lambda key: key in cached)
+    monkeypatch.setattr(engines_room, "built_engine", lambda model, key, **_: Path(f"{key}.engine"))
+    backend: Any = load_backend("cuda", DevicePlan(engines_at_hand=True, orientations=("landscape",)))
+    settings = Settings.model_validate({"detect": {"batch_max": 16}})
+    assert backend.build_detector(settings, str) == [Path("4.engine")]
+    cached.add(16)
+    assert backend.build_detector(settings, str) == [Path("4.engine")]
+
+
 def test_streams_of_past_videos_are_used_again(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """CuPy keeps freed memory for the stream it was allocated on: each new stream would keep some for ever."""
     made = []

@@ -197,6 +197,8 @@ def test_each_smaller_plan_takes_less_and_says_when_results_differ() -> None:
     assert last.adapted(SETTINGS).framing.lookahead_s == pytest.approx(SETTINGS.framing.lookahead_s / 4)
     assert "look-ahead shortened to 25%" in last.notes[0]
     assert all(not plan.notes for plan in plans if plan.adapted(SETTINGS).framing == SETTINGS.framing)
+    at_hand = [plan.device_plan("inference").engines_at_hand for plan in plans]
+    assert at_hand == [False] + [True] * (len(plans) - 1), "what is started again builds nothing that it can do without"
     quota = last.adapted(SETTINGS).quota_frames(Fraction(30))
     assert quota * PICTURE <= last.pool_bytes, "the stream still fits its pool"
     assert pickle.loads(pickle.dumps(plans[0])) == plans[0]

@@ -88,6 +88,8 @@ class Memory:
     batch: int
     """The settings' own, or what they stand for."""
     orientations: tuple[Orientation, ...]
+    again: bool = False
+    """It is what to start again with: whatever engine is at hand is better than one more that has to be built."""
 
     @property
     def text(self) -> str:
@@ -113,7 +115,10 @@ class Memory:
         if role == "inference":
             to_come = self.plan.total_bytes - self.plan.contexts_bytes
             return DevicePlan(
-                pool_bytes=self.plan.inference_pool_bytes, lane_bytes=to_come, orientations=self.orientations
+                pool_bytes=self.plan.inference_pool_bytes,
+                lane_bytes=to_come,
+                engines_at_hand=self.again,
+                orientations=self.orientations,
             )
         if role == "encoder":
             chosen: Literal["", "nvenc", "cpu"] = "nvenc" if encoder == "nvenc" else "cpu" if encoder == "cpu" else ""
@@ -139,7 +144,7 @@ class Memory:
     def smaller(self) -> Memory | None:
         """The next plan to try after this one ran out of memory; None = there is none."""
         plan = next_smaller(self.plan)
-        return None if plan is None else replace(self, plan=plan)
+        return None if plan is None else replace(self, plan=plan, again=True)
 
 
 def orientations_of(needs: Iterable[Need]) -> tuple[Orientation, ...]:

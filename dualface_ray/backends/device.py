@@ -18,6 +18,8 @@ class DevicePlan:
     """Who encodes; empty = NVENC where the card has one."""
     encoder_sessions: int = 0
     """NVENC sessions that the lane's card may have at once, over all its processes; 0 = the driver decides."""
+    engines_at_hand: bool = False
+    """A smaller batch than the settings' will do where its engines are in the cache and theirs are not."""
     orientations: tuple[Literal["landscape", "portrait"], ...] = ("landscape", "portrait")
     """Inputs of the detector to have ready before the first video; others are built when a video needs one."""
     machine_sessions: int = -1

@@ -14,8 +14,8 @@ from __future__ import annotations
 from dualface_ray.models.accuracy import Found, average_precision
 from dualface_ray.models.centerface import clean_centerface
 from dualface_ray.models.engine import Engine
-from dualface_ray.models.engine_cache import built_engine, cached_engines
-from dualface_ray.models.engine_key import Profile, engine_key
+from dualface_ray.models.engine_cache import built_engine, cached_engines, is_built
+from dualface_ray.models.engine_key import EngineKey, Profile, engine_key
 from dualface_ray.models.precision import to_half
 from dualface_ray.models.provenance import Provenance, model_hashes
 from dualface_ray.models.quantise import GateResult, quantise_checked
@@ -25,6 +25,7 @@ from dualface_ray.models.store import cache_dir, cached_path, ensure, is_cached,
 
 __all__ = [
     "Engine",
+    "EngineKey",
     "Found",
     "GateResult",
     "InputFacts",
@@ -40,6 +41,7 @@ __all__ = [
     "embedding_facts",
     "engine_key",
     "ensure",
+    "is_built",
     "is_cached",
     "list_models",
     "model_hashes",

@@ -64,6 +64,11 @@ def built_engine(
     return path
 
 
+def is_built(key: EngineKey, folder: Path | None = None) -> bool:
+    """Whether the cache holds this engine, whole."""
+    return _whole(key.path(folder))
+
+
 def cached_engines(folder: Path | None = None) -> Sequence[dict[str, Any]]:
     """What the engine cache holds: the stamp of every whole engine, for lists and VRAM plans."""
     root = folder or cache_dir() / "engines"

@@ -30,6 +30,7 @@ class CudaBackend:
 
     def __init__(self, plan: DevicePlan | None = None) -> None:
         self._plan = plan or DevicePlan()
+        self._at_hand: dict[str, Settings] = {}
 
     def planned(self, plan: DevicePlan) -> CudaBackend:
         """CuPy's pool is limited at once; the rest is kept for the factories."""
@@ -110,7 +111,7 @@ class CudaBackend:
         """CenterFace on TensorRT; builds missing engines first, which takes minutes."""
         from dualface_ray.backends.cuda.detector import CudaDetector
 
-        return CudaDetector(settings, progress, orientations=self._plan.orientations)
+        return CudaDetector(self._chosen(settings), progress, orientations=self._plan.orientations)
 
     def load_embedder(self, settings: Settings, threads: int) -> Embedder:
         """The face embedding on TensorRT."""
@@ -130,12 +131,23 @@ class CudaBackend:
 
         return open_encoder(spec, self._plan)
 
+    def _chosen(self, settings: Settings) -> Settings:
+        """The settings with the batch that this process uses; it stays what it was when it was first asked for."""
+        if not self._plan.engines_at_hand:
+            return settings
+        from dualface_ray.backends.cuda.engines import at_hand
+
+        known = settings.detect.model_dump_json()
+        if known not in self._at_hand:
+            self._at_hand[known] = at_hand(settings, self._plan.orientations)
+        return self._at_hand[known]
+
     # --- beyond the port ------------------------------------------------------------------------------------------
     def build_detector(self, settings: Settings, progress: Callable[[str], None]) -> list[Path]:
         """The detector's engines for the plan's orientations; errors as of ``prepare``."""
         from dualface_ray.backends.cuda.engines import build_engines
 
-        return list(build_engines(settings, progress, self._plan.orientations).values())
+        return list(build_engines(self._chosen(settings), progress, self._plan.orientations).values())
 
     def build_embedder(self, settings: Settings, progress: Callable[[str], None]) -> list[Path]:
         """The face embedding's engine; errors as of ``prepare``."""
