@@ -48,6 +48,8 @@ def models_build(
 ) -> None:
     """Build the engines for this machine's card, which takes minutes, before a job needs them.
 
+    The detector's are those that lanes on this card are planned with, for few videos or many, up to 4K.
+
     int8 is made from the --clips, and refused when it loses more than detect.max_ap_loss against fp32.
     """
     from dualface_ray.cli.models import Wanted, build_some

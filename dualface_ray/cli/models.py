@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from dualface_ray.cli.text import shown
 from dualface_ray.errors import RequestError
+
+if TYPE_CHECKING:
+    from dualface_ray.settings import Settings
 
 
 def list_all(*, as_json: bool = False) -> int:
@@ -71,10 +74,11 @@ class Wanted:
 
 
 def build_some(wanted: Wanted, *, as_json: bool = False) -> int:
-    """Build engines for the card of this machine; returns 0.
+    """Build engines for the card of this machine, the detector's for each batch its lanes are planned with; returns 0.
 
     Raises:
         RequestError: a name is unknown, or clips were given without int8; nothing was built.
+        ProfileError: ``lane.profile`` does not exist or is not valid; nothing was built.
         ModelError: a model is missing, TensorRT refuses it, or int8 loses too much (with the figures).
         DeviceError: there is no card, or TensorRT is missing.
     """
@@ -87,6 +91,7 @@ def build_some(wanted: Wanted, *, as_json: bool = False) -> int:
     if wanted.clips and settings.detect.precision != "int8":
         raise RequestError("calibration clips are for int8", where="--clips", remedy="Add --precision int8.")
     names = _chosen(wanted.names, settings)
+    batches = _batches(settings) if "detector" in names.values() else ()
     backend = cast("Any", load_backend("cuda"))  # building lies beyond the port
     for name, kind in names.items():
         say = _Said(name, as_json=as_json)
@@ -99,7 +104,7 @@ def build_some(wanted: Wanted, *, as_json: bool = False) -> int:
             ensure(name, given, say)
             if wanted.clips:
                 backend.make_int8(chosen, wanted.clips, say)
-            paths = backend.build_detector(chosen, say)
+            paths = [path for one in _with_batches(chosen, batches) for path in backend.build_detector(one, say)]
         else:
             given = identity.embedding_path if name == identity.embedding_model else ""
             fields = {"embedding_model": name, "embedding_path": given}
@@ -109,6 +114,28 @@ def build_some(wanted: Wanted, *, as_json: bool = False) -> int:
             )
         say.ready(paths)
     return 0
+
+
+def _batches(settings: Settings) -> tuple[int, ...]:
+    """What lanes on this machine's card are planned with; empty where none can be planned: as the settings say then."""
+    from actors.cluster.snapshot import ClusterSnapshot, NodeSnapshot
+    from actors.usual import usual_batches
+    from dualface_ray.errors import PlacementError
+    from dualface_ray.hardware import cores, profile_named
+
+    lane = settings.lane.model_copy(update={"backend": "cuda", "allow_unverified_profile": True, "count": 1})
+    profile = profile_named(lane.profile)
+    sessions = profile.node_resources(1) if profile else {}
+    node = NodeSnapshot("", {"CPU": float(cores()), "GPU": 1.0, **sessions})
+    try:
+        return usual_batches(settings.model_copy(update={"lane": lane}), ClusterSnapshot(nodes=(node,)))
+    except PlacementError:
+        return ()
+
+
+def _with_batches(settings: Settings, batches: Sequence[int]) -> Iterator[Settings]:
+    for batch in batches or [settings.detect.batch_max]:
+        yield settings.model_copy(update={"detect": settings.detect.model_copy(update={"batch_max": batch})})
 
 
 def _chosen(names: Sequence[str], settings: Any) -> dict[str, str]:
