@@ -38,8 +38,8 @@ def only_on_cpu(found: MediaProbe, settings: Settings) -> str:
     """What a video asks for that only the CPU's session does; empty = nothing."""
     if found.mirrored:
         return "it is to be mirrored"
-    if found.interlaced and settings.input.deinterlace == "auto":
-        return "it is interlaced"
+    if found.interlaced:  # its library lets the chip deinterlace in its own way, whatever the settings say
+        return "it is interlaced" if settings.input.deinterlace == "auto" else "its fields are to stay as they are"
     if found.video.colour.transfer in HDR_TRANSFERS and settings.encode.hdr == "tonemap":
         return "its HDR is to be tone-mapped"
     return ""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dualface_ray.backends.cuda.vendor import context_handle, first_line, ran_out, video_codec
@@ -49,6 +49,16 @@ class Surface:
     width_px: int
     height_px: int
     stamp: int
+
+    def part(self, left_px: int, top_px: int, sample_bytes: int) -> Surface:
+        """The same picture without so many columns and rows, both even, at its left and its top."""
+        return replace(
+            self,
+            luma=self.luma + top_px * self.pitch_bytes + left_px * sample_bytes,
+            chroma=self.chroma + top_px // 2 * self.pitch_bytes + left_px * sample_bytes,
+            width_px=self.width_px - left_px,
+            height_px=self.height_px - top_px,
+        )
 
 
 def capabilities(codec: str, bits: int) -> dict[str, int]:
@@ -137,19 +147,14 @@ class Decoder:
 
         Raises:
             DamagedInputError: the decoder refuses the packet; the next ones may do.
-            UnsupportedMediaError, VramBudgetError: as on opening (the real session is made with the first packet).
+            UnsupportedMediaError, VramBudgetError: as on opening (the real session is made with the first packets).
         """
         packet = self._packet
         packet.bsl_data = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
         packet.bsl = len(data)
         packet.pts = packet.dts = stamp
         packet.key = int(key)
-        if self._opened:
-            return self._run(packet)
-        with LIFE_LOCK:  # the parser opens the hardware session when it meets the first sequence header
-            surfaces = self._run(packet)
-        self._opened = True
-        return surfaces
+        return self._run(packet)
 
     def drain(self) -> list[Surface]:
         """The pictures still inside; no ``decode`` may follow."""
@@ -164,6 +169,16 @@ class Decoder:
                 del decoder
 
     def _run(self, packet: Any) -> list[Surface]:
+        # The parser opens the hardware's session when it has read the first sequence header, for H.264 and HEVC at
+        # the end of that picture: when the second packet comes, or a later one, or none. A surface proves that it has.
+        if self._opened:
+            return self._decode(packet)
+        with LIFE_LOCK:
+            surfaces = self._decode(packet)
+        self._opened = bool(surfaces)
+        return surfaces
+
+    def _decode(self, packet: Any) -> list[Surface]:
         try:
             frames = self._decoder.Decode(packet)
             return [self._surface(frame) for frame in frames]

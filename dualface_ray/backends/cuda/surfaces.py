@@ -140,5 +140,6 @@ class SlotCopier:
         info = self._info
         record = rescale_job(
             surface.luma, surface.pitch_bytes, surface.width_px, surface.height_px, info, address_of(slot)
-        )
+        ).copy()
+        record["slot_rows"] = (surface.chroma - surface.luma) // surface.pitch_bytes  # more than shown in a part
         self._drawing.draw(record)
