@@ -65,8 +65,7 @@ class BridgeSession(ComposingSession):
             raise SeamError("it was never begun", where=str(self.job.source))
         self._files.finish()
         record = PieceRecord(
-            **self._files.record(len(self._plans), self.latency()),
-            repairs=self.counters,
+            **self._files.record(len(self._plans), self.latency(), self.counters),
             spent=self.spent(),
             elapsed_s=self.elapsed_s,
         )

@@ -13,7 +13,7 @@ from actors.work.streaming import Stream
 from dualface_ray.backends.pyav import segment_configuration
 from dualface_ray.errors import OutputError
 from dualface_ray.media import Workspace
-from dualface_ray.report import Quantiles, versions
+from dualface_ray.report import Quantiles, decoder_degradations, versions
 
 
 class PieceFiles(PictureFiles):
@@ -38,8 +38,8 @@ class PieceFiles(PictureFiles):
         self._tools = tools
         self._lane = tools.provenance.lane(stream.opened.decoder)
 
-    def record(self, frames: int, latency: Mapping[str, Quantiles]) -> dict[str, Any]:
-        """Give the files their names; returns what a ``PieceRecord`` says of them.
+    def record(self, frames: int, latency: Mapping[str, Quantiles], repairs: Mapping[str, int]) -> dict[str, Any]:
+        """Give the files their names; returns what a ``PieceRecord`` says of them and of the decoder.
 
         Raises:
             OutputError: one cannot be written, or there are not as many frames as there should be.
@@ -59,7 +59,8 @@ class PieceFiles(PictureFiles):
             "extradata_sha256": tuple(
                 hashlib.sha256(segment_configuration(path)).hexdigest() for path in self.place.segments
             ),
-            "degradations": (*self._job.notes, *self.degradations),
+            "repairs": dict(repairs),
+            "degradations": (*self._job.notes, *decoder_degradations(repairs), *self.degradations),
             "latency": {stage: quantiles.to_state() for stage, quantiles in latency.items()},
             "lane": self._lane,
             "versions": versions(),

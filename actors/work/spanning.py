@@ -68,8 +68,7 @@ class SpanSession(DirectedSession):
             raise SeamError(f"{len(self._pts_ticks)} of {span.frames} frames came", where=str(self.job.source))
         files.finish()
         record = SpanRecord(
-            **files.record(span.written, self.latency()),
-            repairs=self.counters,
+            **files.record(span.written, self.latency(), self.counters),
             events=self._own_events(survey),
             spent=self.spent(),
             span=span,

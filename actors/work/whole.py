@@ -21,6 +21,7 @@ from dualface_ray.report import (
     RunReport,
     VideoState,
     counted_settings,
+    decoder_degradations,
     event_records,
     input_record,
     latency_records,
@@ -65,7 +66,7 @@ class WholeSession(DirectedSession):
         job, info = self.job, stream.opened.info
         pts_ticks = dict(enumerate(outputs.pts_ticks))
         counters = {**self.counters, **outputs.counters}
-        degradations = [*job.notes, *outputs.degradations]
+        degradations = [*job.notes, *decoder_degradations(self.counters), *outputs.degradations]
         degradations += [f"no sound: {report.audio_problem}" for report in assembled if report.audio_problem]
         for name, count in [item for report in assembled for item in report.counters.items()]:
             counters[name] = max(counters.get(name, 0), count)

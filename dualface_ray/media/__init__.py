@@ -23,7 +23,7 @@ from dualface_ray.media.colour import settled_colour
 from dualface_ray.media.disk import free_bytes, is_disk_full, output_error, require_free
 from dualface_ray.media.filelock import FileLock
 from dualface_ray.media.files import check_input
-from dualface_ray.media.hdr import HDR_TRANSFERS, sdr_signal
+from dualface_ray.media.hdr import HDR_TRANSFERS, kept_colour, sdr_signal
 from dualface_ray.media.inputs import expand_inputs, read_list, require_text
 from dualface_ray.media.lock import (
     LOCK_NAME,
@@ -112,6 +112,7 @@ __all__ = [
     "is_gone",
     "is_under_way",
     "join_address",
+    "kept_colour",
     "local_path",
     "output_error",
     "plan_audio",

@@ -8,14 +8,21 @@ reference white of ITU-R BT.2408-4 (203 cd/m²), BT.1886 for the SDR display, pr
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
+
+from dualface_ray.frames import Colour
 
 F64 = npt.NDArray[np.float64]
 
 HLG, PQ = 18, 16
 """Transfer code points of ITU-T H.273."""
 HDR_TRANSFERS = frozenset({HLG, PQ})
+_UNSPECIFIED, _MATRIX_2020, _PRIMARIES_2020 = 2, 9, 9
+_HDR_MATRICES = frozenset({_MATRIX_2020, 10, 14})
+"""What HDR may keep: BT.2020 in both forms and ICtCp (ITU-T H.273, table 4)."""
 SDR_WHITE_CD_M2 = 203.0
 """Becomes the SDR display's white; HDR's own reference white arrives at about 90 % of the signal."""
 SOURCE_PEAK_CD_M2 = 1000.0
@@ -28,6 +35,14 @@ _A, _B, _C = 0.17883277, 0.28466892, 0.55991073
 _HLG_SYSTEM_GAMMA = 1.2
 _SDR_GAMMA = 2.4
 _LUMA_2020 = np.array([0.2627, 0.6780, 0.0593])
+
+
+def kept_colour(colour: Colour) -> Colour:
+    """What HLG or PQ that stays HDR is described as: BT.2020's matrix, and its primaries where none are said."""
+    matrix = colour.matrix if colour.matrix in _HDR_MATRICES else _MATRIX_2020
+    return replace(
+        colour, matrix=matrix, primaries=_PRIMARIES_2020 if colour.primaries == _UNSPECIFIED else colour.primaries
+    )
 
 
 def pq_to_light(signal: F64) -> F64:

@@ -149,6 +149,11 @@ def event_records(
     )
 
 
+def decoder_degradations(counters: Mapping[str, int]) -> list[str]:
+    """What a decoder's counters say that differs from what was asked for."""
+    return ["decoded on the CPU, not by NVDEC"] if counters.get("frames_decoded_on_cpu") else []
+
+
 def latency_records(stages: Mapping[str, Quantiles]) -> dict[str, LatencyRecord]:
     """Summaries of each stage's histogram, rounded to the microsecond."""
     return {

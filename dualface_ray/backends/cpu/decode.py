@@ -23,13 +23,19 @@ from dualface_ray.backends.pyav import (
 )
 from dualface_ray.errors import UnsupportedMediaError
 from dualface_ray.frames import SIGNATURE_BYTES, Colour, PixelLayout, StreamInfo
-from dualface_ray.media import HDR_TRANSFERS, DecodedBatch, DecodedFrame, DecodeSession, FrameRange, Slot
+from dualface_ray.media import (
+    HDR_TRANSFERS,
+    DecodedBatch,
+    DecodedFrame,
+    DecodeSession,
+    FrameRange,
+    Slot,
+    kept_colour,
+)
 from dualface_ray.settings import Settings
 
 _BT709 = Colour(1, 1, 1)
-_UNSPECIFIED, _BT2020, _ICTCP = 2, 9, 14
-_HDR_MATRICES = frozenset({_BT2020, 10, _ICTCP})
-"""What HDR may keep: BT.2020 in both forms and ICtCp (ITU-T H.273, table 4)."""
+_ICTCP = 14
 
 
 def slot_info(found: MediaProbe, settings: Settings) -> StreamInfo:
@@ -45,9 +51,7 @@ def slot_info(found: MediaProbe, settings: Settings) -> StreamInfo:
     if colour.transfer not in HDR_TRANSFERS:
         return found.video
     if settings.encode.hdr == "keep":
-        matrix = colour.matrix if colour.matrix in _HDR_MATRICES else _BT2020
-        primaries = _BT2020 if colour.primaries == _UNSPECIFIED else colour.primaries
-        return replace(found.video, layout=PixelLayout.P010, colour=replace(colour, matrix=matrix, primaries=primaries))
+        return replace(found.video, layout=PixelLayout.P010, colour=kept_colour(colour))
     if colour.matrix == _ICTCP:
         raise UnsupportedMediaError(
             "its HDR is in ICtCp, which cannot be tone-mapped",

@@ -70,8 +70,11 @@ def coded_form(codec: str, data: bytes) -> CodedForm | None:
 
 
 def from_corner(codec: str, data: bytes) -> bytes:
-    """The packet with H.264's or HEVC's picture shown from the corner on: what was cropped at the left and the top is
-    part of it then. Headers that crop nothing there, and damaged ones, stay as they are."""
+    """The packet with H.264's or HEVC's picture shown from the corner on.
+
+    What was cropped at the left and the top is part of it then. Headers that crop nothing there, and damaged ones, stay
+    as they are.
+    """
     if codec not in _SPS:
         return data
     out, done = b"", 0

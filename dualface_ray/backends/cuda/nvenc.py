@@ -35,8 +35,17 @@ _PRESETS = {
     "slow": "P5",
     "slower": "P6",
     "veryslow": "P7",
+    "placebo": "P7",
+    **dict.fromkeys(("13", "12", "11"), "P1"),
+    "10": "P2",
+    **dict.fromkeys(("9", "8"), "P3"),
+    **dict.fromkeys(("7", "6"), "P4"),
+    "5": "P5",
+    "4": "P6",
+    **dict.fromkeys(("3", "2", "1", "0"), "P7"),
 }
-"""x264's names on NVENC's scale; P1 to P7 are taken as they are."""
+"""x264's names and SVT-AV1's numbers on NVENC's scale, as the CPU's lanes read the names; P1 to P7 are taken as they
+are."""
 
 
 class Planes:
