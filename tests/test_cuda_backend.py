@@ -432,6 +432,8 @@ def test_parameters_are_strings_and_fixed() -> None:
     assert (options["bf"], options["lookahead"], options["gop"], options["idrperiod"]) == ("0", "0", "4", "4")
     assert options["fps"] == "30"
     assert options["preset"] == "P2"
+    steps = {"placebo": "P7", "p3": "P3", "13": "P1", "10": "P2", "8": "P3", "6": "P4", "5": "P5", "4": "P6", "0": "P7"}
+    assert {name: parameters(replace(SPEC, preset=name))["preset"] for name in steps} == steps
     for codec in ("h264", "hevc", "av1"):
         assert "colorspace" not in parameters(replace(SPEC, codec=codec)), "it marks AV1 as full range"
     assert parameters(EncodeSpec(64, 48, Fraction(1, 30), Fraction(30), codec="av1"))["use_ivf_container"] == "0"

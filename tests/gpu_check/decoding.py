@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from gpu_check.material import clip
+from gpu_check.material import clip, cropped, resized
 from gpu_check.steps import need, psnr, say, step
 
 
@@ -161,6 +161,111 @@ def decode_av1(work: Path) -> None:
     frames, _, _, counters = decode_all(backend.open_decoder(path, "s", allowed, 2))
     say(f"on the CPU: {len(frames)} frames, {counters}")
     need(len(frames) == 40 and counters["frames_decoded_on_cpu"] == 40, "decoded on the CPU and said so")
+
+
+@step()
+def decode_cropped(work: Path) -> None:
+    """Cropping at the left and the top, which NVDEC itself does not apply: equal to the CPU's pictures."""
+    for codec, encoder in (("h264", "libx264"), ("hevc", "libx265")):
+        whole = clip(work, f"{codec}-whole.ts", frames=30, width=640, height=368, codec=encoder, b_frames=2)
+        for left, top in ((64, 16), (2, 6)):
+            path = cropped(whole, work / f"{codec}-cropped-{left}.ts", codec, left, top)
+            compare_decoders(path, exact=True)
+
+
+def compare_sizes(path: Path, first: int) -> None:
+    """A stream of two sizes: as on the CPU, the pictures of the first size to the byte, the scaled ones nearly."""
+    import numpy as np
+
+    from dualface_ray.backends.cpu.decode import CpuDecodeSession
+    from dualface_ray.backends.cuda.decode import CudaDecodeSession
+    from dualface_ray.settings import Settings
+
+    settings = Settings.model_validate({"input": {"on_damage": "stop"}})
+    expected = decode_all(CpuDecodeSession(path, "s", settings, 2))
+    found = decode_all(CudaDecodeSession(path, "s", settings), 7)
+    pairs = list(zip(found[1], expected[1]))
+    same = sum(bool(np.array_equal(a, b)) for a, b in pairs[:first])
+    nearest = min(psnr(a, b) for a, b in pairs[first:])
+    say(f"{path.name}: {len(found[0])} frames, {same} of {first} equal to the byte, the others {nearest:.1f} dB")
+    say(f"counters {found[3]}, the CPU's {expected[3]}")
+    need([f.pts_ticks for f in found[0]] == [f.pts_ticks for f in expected[0]], "time stamps equal the CPU lane's")
+    need(found[3].get("resolution_changes") == expected[3].get("resolution_changes") == 1, "one change is counted")
+    need(same == first, "pictures before the change")
+    need(nearest > 30, "pictures after the change")
+
+
+def changing(work: Path, sizes: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    """H.264, HEVC and VP9 that change from one size to another at a key frame."""
+    for codec, suffix, options in (
+        ("libx264", "ts", {}),
+        ("libx265", "ts", {}),
+        ("libvpx-vp9", "mkv", {"deadline": "realtime", "cpu-used": "8"}),
+    ):
+        name = f"{codec}-{sizes[0][0]}-{sizes[1][0]}.{suffix}"
+        compare_sizes(resized(work, name, codec, sizes, frames=20, **options), 20)
+
+
+@step()
+def decode_growing(work: Path) -> None:
+    """NVDEC's library refuses to grow; a new decoder takes over."""
+    changing(work, ((640, 360), (960, 544)))
+
+
+@step()
+def decode_shrinking(work: Path) -> None:
+    """NVDEC's library scales to the old size by itself, uncounted; a new decoder takes over."""
+    changing(work, ((960, 544), (640, 360)))
+
+
+@step()
+def decode_refused(work: Path) -> None:
+    """Kinds of H.264 that no NVDEC of these cards takes: a line, or the CPU where it may."""
+    from dualface_ray.backends import load_backend
+    from dualface_ray.backends.cuda.nvdec import capabilities
+    from dualface_ray.errors import UnsupportedMediaError
+    from dualface_ray.settings import Settings
+
+    backend, allowed = load_backend("cuda"), Settings.model_validate({"lane": {"allow_cpu_decode": True}})
+    for pixels in ("yuv422p", "yuv444p", "yuv420p10le"):
+        if pixels == "yuv420p10le" and capabilities("h264", 10).get("supported"):
+            say("H.264 with 10 bits is decoded by this card")
+            continue
+        path = clip(work, f"refused-{pixels}.mp4", frames=20, pixels=pixels)
+        try:
+            decode_all(backend.open_decoder(path, "s", Settings(), 2))
+        except UnsupportedMediaError as error:
+            say("refused:", error)
+        else:
+            raise AssertionError(f"{pixels} was accepted")
+        frames, _, _, counters = decode_all(backend.open_decoder(path, "s", allowed, 2))
+        need(len(frames) == 20 and counters == {"frames_decoded_on_cpu": 20}, f"{pixels} on the CPU: {counters}")
+    path = clip(work, "taken.mp4", frames=20)
+    frames, _, _, counters = decode_all(backend.open_decoder(path, "s", allowed, 2))
+    need(len(frames) == 20 and not counters, f"what NVDEC takes stays there: {counters}")
+
+
+@step()
+def decode_past_support(work: Path) -> None:
+    """What the library itself says to H.264 with 10 bits, past our own question: by when, and as which error."""
+    from dualface_ray.backends.cuda import decode
+    from dualface_ray.backends.cuda.nvdec import capabilities
+    from dualface_ray.errors import InputError, UnsupportedMediaError
+    from dualface_ray.settings import Settings
+
+    if capabilities("h264", 10).get("supported"):
+        say("H.264 with 10 bits is decoded by this card")
+        return
+    decode.require_support = lambda *arguments: None
+    path = clip(work, "refused-yuv420p10le.mp4", frames=20, pixels="yuv420p10le")
+    try:
+        session = decode.open_decoder(path, "s", Settings.model_validate({"lane": {"allow_cpu_decode": True}}))
+    except InputError as error:
+        say(f"{type(error).__name__}: {error}")
+        need(isinstance(error, UnsupportedMediaError), "known as what the card does not do, so the CPU takes over")
+    else:
+        session.close()
+        raise AssertionError("a picture came, or nothing was said, where the card decodes none")
 
 
 @step()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,62 @@ def looped(path: Path, target: Path, times: int) -> Path:
                     packet.dts += turn * length
                     packet.stream = copy
                     out.mux(packet)
+    return target
+
+
+def resized(
+    folder: Path, name: str, codec: str, sizes: Sequence[tuple[int, int]], *, frames: int = 30, **options: str
+) -> Path:
+    """One stream whose pictures change their size, so many frames of each; without B-frames.
+
+    Args:
+        folder: where it goes.
+        name: of the file: .ts for H.264 and HEVC, whose parameter sets then lie in the stream, .mkv for VP9.
+        codec: the encoder.
+        sizes: width and height, even.
+        frames: of each size.
+        options: of the encoder.
+    """
+    import av
+
+    path, base = folder / name, Fraction(1, 90000)
+    quiet = {"libx265": {"x265-params": "log-level=none"}, "libx264": {"preset": "veryfast"}}.get(codec, {})
+    with av.open(str(path), "w", format="matroska" if name.endswith(".mkv") else "mpegts") as out:
+        stream = out.add_stream(codec, rate=30, options={**quiet, **options})
+        contexts = [stream.codec_context, *(av.CodecContext.create(codec, "w") for _ in sizes[1:])]
+        stream.time_base = base
+        for turn, ((width, height), context) in enumerate(zip(sizes, contexts, strict=True)):
+            context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+            context.time_base, context.framerate = base, Fraction(30)
+            context.gop_size, context.max_b_frames = 15, 0
+            context.options = {**quiet, **options}
+            for number in range(frames + 1):
+                frame = None
+                if number < frames:
+                    frame = av.VideoFrame.from_ndarray(pattern(width, height, number), format="nv12")
+                    frame = frame.reformat(format="yuv420p")
+                    frame.pts, frame.time_base = 3000 * (frames * turn + number), base
+                for packet in context.encode(frame):
+                    packet.stream = stream
+                    out.mux(packet)
+    return path
+
+
+def cropped(path: Path, target: Path, codec: str, left: int, top: int) -> Path:
+    """A transport stream of H.264 or HEVC that shows less at the left and the top, and 2 and 4 less elsewhere."""
+    import av
+    from av.bitstream import BitStreamFilterContext
+
+    with av.open(str(path)) as given, av.open(str(target), "w", format="mpegts") as out:
+        stream = given.streams.video[0]
+        copy = out.add_stream_from_template(stream)
+        window = f"crop_left={left}:crop_top={top}:crop_right=2:crop_bottom=4"
+        change = BitStreamFilterContext(f"{codec}_metadata={window}", stream)
+        for packet in given.demux(stream):
+            if packet.size:
+                for part in change.filter(packet):
+                    part.stream = copy
+                    out.mux(part)
     return target
 
 

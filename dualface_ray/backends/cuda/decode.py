@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from dualface_ray.backends.cuda.arena import address_of
 from dualface_ray.backends.cuda.coded import CodedForm, coded_form, from_corner
@@ -50,6 +51,8 @@ from dualface_ray.timeline import PtsRepair, frame_ticks
 _LEADS_UNUSED = frozenset({"hevc", "mpeg1video", "mpeg2video"})
 """Codecs in which no other picture refers to those shown before the key frame that decoding began with. NVDEC gives the
 time stamps of those it skips to others, so they stay outside; H.264 needs them, for counting frames."""
+_CHROMA_ALIGNED = 64
+"""Columns of 8 bits, of which half as many of chroma are the 32 bytes that libav's cropping keeps to."""
 _CHANGED = "Convert it first, or use --set lane.backend=cpu."
 """What is left to do where the card takes the beginning of a video only."""
 
@@ -104,6 +107,7 @@ class CudaDecodeSession:
         self._conceal = limits.on_damage == "conceal"
         self._demuxer = Demuxer(path, self._most_pixels)
         self._decoder: Decoder | None = None
+        self._stream: Any = None
         try:
             self._codec = codec = self._demuxer.context.codec.canonical_name
             require_support(str(path), codec, self.probe.bits, self._info.width_px, self._info.height_px)
@@ -188,9 +192,10 @@ class CudaDecodeSession:
         self._drained = True
         self._ready = deque()
         self._held = None
-        if self._decoder is not None:
-            self._end_decoder()
-            give_back_stream(self._stream)
+        self._end_decoder()
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            give_back_stream(stream)
         self._demuxer.close()
 
     def _copy(self, surface: Surface, slot: Slot) -> bool:
@@ -325,16 +330,12 @@ class CudaDecodeSession:
     def _shown_part(self, surface: Surface) -> Surface:
         """Of a picture from the corner of the coded one, the part that libav shows.
 
-        It leaves columns at the left standing where cutting them off would misalign its rows, so the slots' size says
-        how many go.
+        It leaves columns at the left standing where cutting them off would misalign the rows of a plane.
         """
-        form, info = self._form, self._info
-        if form is None or not (form.left_px or form.top_px):
+        form, sample_bytes = self._form, self._info.layout.bytes_per_sample
+        if form is None:
             return surface
-        left, top = surface.width_px - info.width_px, surface.height_px - info.height_px
-        if not (0 <= left <= form.left_px and 0 <= top <= form.top_px):
-            left, top = form.left_px, form.top_px
-        return surface.part(left, top, info.layout.bytes_per_sample)
+        return surface.part(form.left_px & -(_CHROMA_ALIGNED // sample_bytes), form.top_px, sample_bytes)
 
     def _show(self, pictures: list[tuple[Shown, Surface | None]]) -> None:
         if any(picture.lost for picture, _ in pictures) and not self._conceal:
