@@ -270,6 +270,28 @@ def test_an_explicit_model_counts_by_its_content(tmp_path: Path) -> None:
         fingerprint(video, settings)
 
 
+def test_the_description_beside_an_embedding_counts_and_home_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video, model, beside = (tmp_path / name for name in ("a.mp4", "m.onnx", "m.yaml"))
+    video.write_bytes(b"video")
+    model.write_bytes(b"one")
+    own, detector = (
+        changed(**{g: {k: str(model)}}) for g, k in (("identity", "embedding_path"), ("detect", "model_path"))
+    )
+    bare, other = fingerprint(video, own), fingerprint(video, detector)
+    beside.write_text("colour: BGR")
+    described = fingerprint(video, own)
+    assert described != bare
+    assert fingerprint(video, detector) == other, "nobody reads one beside a detector"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert fingerprint(video, changed(identity={"embedding_path": "~/m.onnx"})) == described
+    beside.write_text("colour: RGB")
+    assert fingerprint(video, own) not in (bare, described)
+    beside.unlink()
+    assert fingerprint(video, own) == bare
+
+
 @pytest.mark.parametrize("size", [0, 1, 262_144, 4 * 1024 * 1024, 4 * 1024 * 1024 + 1, 9_000_001])
 def test_input_fingerprints_see_head_middle_tail_and_size(tmp_path: Path, size: int) -> None:
     path = tmp_path / "v"

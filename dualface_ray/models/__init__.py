@@ -20,8 +20,8 @@ from dualface_ray.models.precision import to_half
 from dualface_ray.models.provenance import Provenance, model_hashes
 from dualface_ray.models.quantise import GateResult, quantise_checked
 from dualface_ray.models.registry import InputFacts, ModelSpec, list_models, model_spec
-from dualface_ray.models.sidecar import embedding_facts
-from dualface_ray.models.store import cache_dir, cached_path, ensure, is_cached, model_sha256, pull, resolve
+from dualface_ray.models.sidecar import embedding_facts, sidecar_path
+from dualface_ray.models.store import cache_dir, cached_path, ensure, is_cached, model_sha256, own_file, pull, resolve
 
 __all__ = [
     "Engine",
@@ -47,8 +47,10 @@ __all__ = [
     "model_hashes",
     "model_sha256",
     "model_spec",
+    "own_file",
     "pull",
     "quantise_checked",
     "resolve",
+    "sidecar_path",
     "to_half",
 ]

@@ -50,6 +50,22 @@ def is_cached(name: str) -> bool:
     return _whole(_path(model_spec(name)))
 
 
+def own_file(explicit_path: str) -> Path:
+    """The file that an explicit path means: ``~`` is the home folder of whoever runs this, here as in a shell."""
+    path = Path(explicit_path)
+    try:
+        return path.expanduser()
+    except RuntimeError:  # nobody is called that
+        return path
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        return False
+
+
 def resolve(name: str, explicit_path: str = "") -> Path:
     """The file of a model; never touches the network.
 
@@ -62,8 +78,8 @@ def resolve(name: str, explicit_path: str = "") -> Path:
         ModelError: there is no model of that name.
     """
     if explicit_path:
-        path = Path(explicit_path).expanduser()
-        if not path.is_file():
+        path = own_file(explicit_path)
+        if not _is_file(path):
             raise ModelMissingError("no such model file", where=explicit_path, remedy="Check the path.")
         return path
     path = _path(model_spec(name))

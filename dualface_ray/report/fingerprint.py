@@ -35,7 +35,7 @@ def fingerprint(path: Path, settings: Settings, *, content: str = "", result_ver
     Counted: the input's content (``input_fingerprint``), ``result_version``, and every setting that changes the
     result: ``timing``, ``detect`` (without batch size and waiting time), ``identity``, ``framing``, ``encode``, and of
     ``input`` ``on_damage``, ``max_fps`` and ``deinterlace``. An explicit model file counts by its content, not by its
-    path.
+    path, and so does the description beside that of an embedding.
 
     Not counted: ``lane``, ``job`` and ``storage`` (sizes, backend, attempts), the input limits, the input's name, place
     and time stamps. A result made on another backend therefore counts as done: its frames, time stamps and labels are
@@ -71,8 +71,18 @@ def counted_settings(settings: Settings) -> dict[str, Any]:
     for values in plain.values():
         for key, value in values.items():
             if key.endswith("_path") and value:
-                values[key] = input_fingerprint(Path(value))
+                values[key] = _model_content(value, described=key == "embedding_path")
     return plain
+
+
+def _model_content(given: str, *, described: bool) -> str:
+    """The content of an explicit model file and, where there may be one, of the description beside it."""
+    from dualface_ray.models import own_file, sidecar_path  # brings ONNX, which few jobs need this early
+
+    model = own_file(given)
+    beside = sidecar_path(model)
+    content = input_fingerprint(model)
+    return f"{content}+{input_fingerprint(beside)}" if described and beside.is_file() else content
 
 
 def input_fingerprint(path: Path, *, follow: bool = True) -> str:
