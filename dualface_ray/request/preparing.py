@@ -17,6 +17,7 @@ from dualface_ray.models import ensure
 from dualface_ray.report import VideoState, VideoTask
 from dualface_ray.request.earlier import Earlier, done_before, may_be_replaced
 from dualface_ray.request.examining import examine_local, examine_remote
+from dualface_ray.request.networks import check_networks
 from dualface_ray.request.places import Inputs, check_absolute, output_folder, sources_of
 from dualface_ray.request.waiting import alone, in_threads
 from dualface_ray.settings import Settings
@@ -56,9 +57,11 @@ def prepare(
     Raises:
         RequestError: no inputs, two of them share an output name, an output was made with other settings, or the
             settings name a profile that does not exist.
+        SettingsError: the settings name a model that does not exist, or a file that is none.
         ModelError: a model that the settings need is neither cached nor to be had.
     """
     profile_named(settings.lane.profile)  # lanes without a card never ask for it, and the next machine may have one
+    check_networks(settings)
     sources = sources_of(inputs, list_file, settings, looking)
     folder = output_folder(output, sources, settings)
     for place in (*sources, folder):

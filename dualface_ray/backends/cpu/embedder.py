@@ -80,15 +80,20 @@ class CpuEmbedder:
         """
         self._session = open_session(path, threads)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        shape = inputs[0].shape
-        if len(inputs) != 1 or len(shape) != 4 or shape[1] != 3 or inputs[0].type != "tensor(float)":
-            raise ModelError(f"not an embedding: its input is {inputs[0].type} {shape}", where=str(path))
+        found = [(item.type, list(item.shape or ())) for item in inputs]
+        shape = found[0][1] if len(found) == 1 and found[0][0] == "tensor(float)" else []
+        if len(shape) != 4 or shape[1] != 3 or len(outputs) != 1:
+            said = ", ".join(f"{kind} {sides}" for kind, sides in found) or "none"
+            raise ModelError(
+                f"not an embedding, which has one input and one output: inputs are {said}, outputs {len(outputs)}",
+                where=str(path),
+            )
         height, width = (side if isinstance(side, int) and side > 0 else 0 for side in shape[2:])
         self._facts = facts or embedding_facts(path, width, height)
         self._one_by_one = isinstance(shape[0], int)
         self._names = ([str(outputs[0].name)], str(inputs[0].name))
         self._closed = False
-        size = outputs[0].shape[-1]
+        size = (outputs[0].shape or [0])[-1]
         probe = np.zeros((1, 3, self._facts.height_px, self._facts.width_px), np.float32)
         self._size = size if isinstance(size, int) else int(self._infer(probe).shape[-1])
 
