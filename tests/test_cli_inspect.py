@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 
 from dualface_ray.cli.app import execute
-from dualface_ray.cli.inspect import _Course, facts, timeline
+from dualface_ray.cli.inspect import _NO_LIMITS, _Course, _source, facts, timeline
 from dualface_ray.demo import make_demo
 from dualface_ray.report import (
     EventRecord,
     InputRecord,
     RunReport,
     VideoState,
+    input_record,
     read_tracks,
 )
+from dualface_ray.settings import Settings
 
 BOX = [10.0, 10.0, 60.0, 80.0]
 
@@ -142,6 +144,55 @@ def test_pictures_of_a_real_clip(tmp_path, capfd):
     clip.unlink()
     assert execute(["inspect", str(path), "--overlay"]) == 2
     assert "--source" in capfd.readouterr().err
+
+
+def tracks_of(clip: Path, path: Path) -> None:
+    """A short clip, and tracks of it."""
+    clip.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    states = "d" * len(make_demo(clip, seconds=0.2, width_px=320, height_px=180).frames)
+    write_tracks(path, states, states)
+    path.write_text(path.read_text().replace('"width": 1280, "height": 720', '"width": 320, "height": 180'))
+
+
+def test_what_a_run_has_let_pass_is_shown(tmp_path, capfd):
+    """A link, a long or large video: the run had settings for it, which are not asked for again."""
+    clip, path = tmp_path / "in" / "talk.mp4", tmp_path / "out" / "talk.tracks.jsonl"
+    tracks_of(clip, path)
+    link = tmp_path / "link.mp4"
+    link.symlink_to(clip)
+    assert execute(["inspect", str(path), "--source", str(link), "--overlay"]) == 0, capfd.readouterr().err
+    assert (tmp_path / "out" / "talk.sheet.png").is_file()
+    assert (tmp_path / "out" / "talk.overlay.mp4").is_file()
+    limits = {key for key in type(Settings().input).model_fields if key.startswith(("max_", "min_", "allow_"))}
+    assert set(_NO_LIMITS) == limits - {"max_fps"}, "of which only the look-ahead follows"
+
+
+def test_the_source_is_found_from_another_folder(tmp_path, monkeypatch, capfd):
+    clip, path = tmp_path / "in" / "talk.mp4", tmp_path / "out" / "talk.tracks.jsonl"
+    tracks_of(clip, path)
+    (tmp_path / "elsewhere").mkdir()
+    report, sheet = tmp_path / "out" / "talk.report.json", tmp_path / "out" / "talk.sheet.png"
+
+    def shown(record: InputRecord, source: Path) -> bool:
+        report.write_bytes(RunReport(state=VideoState.DONE, input=record).to_json())
+        sheet.unlink(missing_ok=True)
+        assert _source(path, read_tracks(path)) == source
+        assert execute(["inspect", str(path)]) == 0
+        return sheet.is_file()
+
+    monkeypatch.chdir(tmp_path)
+    record = input_record(Path("in/talk.mp4"))
+    assert (record.path, record.absolute) == ("in/talk.mp4", str(clip))
+    assert input_record(Path("in/talk.mp4"), shown="https://host/talk.mp4").absolute == ""
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert shown(record, clip)
+    old = record.model_copy(update={"absolute": ""})
+    assert shown(old, clip), "of an older version: beside the folder of the results"
+    assert shown(record.model_copy(update={"absolute": "/moved/in/talk.mp4"}), clip)
+    report.write_bytes(RunReport(state=VideoState.DONE, input=old.model_copy(update={"size_bytes": 1})).to_json())
+    assert _source(path, read_tracks(path)) is None, "another file of that name"
+    capfd.readouterr()
 
 
 def test_a_video_without_frames(tmp_path, capfd):

@@ -24,6 +24,16 @@ _EVERY_S = 10.0
 _STATES = ("detected", "predicted", "absent")
 _MARKS = "#~."
 _SUFFIX = ".tracks.jsonl"
+_NO_LIMITS = {
+    "max_width_px": 16384,
+    "max_height_px": 16384,
+    "min_side_px": 2,
+    "max_streams": 4096,
+    "max_duration_s": 1e9,
+    "max_decoded_bytes": 1 << 62,
+    "allow_symlinks": True,
+}
+"""The run has let this video pass, by whichever settings: what they can allow at all is no reason to show nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,7 @@ def _pictures(
 
     if not len(tracks):
         return
-    settings = resolve()
+    settings = resolve(input=_NO_LIMITS)
     if request.picture:
         file = _beside(request.tracks, ".timeline.png")
         timeline(tracks, _report(request.tracks), file)
@@ -120,11 +130,28 @@ def _beside(path: Path, suffix: str) -> Path:
 
 
 def _source(path: Path, tracks: Tracks) -> Path | None:
-    """The source video: where the report says, else beside the tracks; None when it is in neither place."""
+    """The source video: where the report says, else beside the tracks; None when it is in neither place.
+
+    What the report says may be relative to a folder that nobody knows any more, if it is old or was moved together with
+    its video: then the folders above the tracks are tried, for a file of the same size.
+    """
     report = _report(path)
-    places = [Path(report.input.path)] if report is not None else []
-    places.append(path.with_name(Path(tracks.header.source).name))
-    return next((place for place in places if place.is_file()), None)
+    beside = path.with_name(Path(tracks.header.source).name)
+    if report is None:
+        return beside if _is_file(beside) else None
+    named = Path(report.input.path)
+    for place in (Path(report.input.absolute), named, beside):
+        if _is_file(place):
+            return place
+    above = (folder / named for folder in path.absolute().parents)
+    return next((place for place in above if _is_file(place) and place.stat().st_size == report.input.size_bytes), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # in a folder of somebody else's, or too long a name
+        return False
 
 
 def facts(tracks: Tracks) -> dict[str, Any]:

@@ -26,6 +26,8 @@ class InputRecord(_Record):
     """The source: as named by the user, and its content (see ``input_fingerprint``)."""
 
     path: str
+    absolute: str = ""
+    """The same in full, for whoever reads this from another folder; empty for an address, and in older reports."""
     size_bytes: int = 0
     fingerprint: str = ""
     codec: str = ""

@@ -102,7 +102,9 @@ def input_record(
         content = input_fingerprint(source, follow=allow_symlinks)
     except DualfaceError:
         size, content = 0, ""
-    record = InputRecord(path=shown or str(source), size_bytes=size, fingerprint=content)
+    path = shown or str(source)
+    absolute = str(source.absolute()) if path == str(source) else ""
+    record = InputRecord(path=path, absolute=absolute, size_bytes=size, fingerprint=content)
     if info is None:
         return record
     facts = {"codec": info.codec, "width_px": info.display_width_px, "height_px": info.display_height_px}
