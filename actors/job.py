@@ -147,6 +147,7 @@ class JobRunner:
             origin=task.origin,
             identity=task.identity,
             publish=task.publish,
+            replaced=task.replaced,
             notes=unit.notes,
         )
 

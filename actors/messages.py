@@ -62,6 +62,8 @@ class SegmentJob:
     """What its place said of the content of ``origin`` when the job was made; empty = nothing."""
     publish: str = field(default="", repr=False)
     """Address of the folder that the complete files go to when it is not a local one."""
+    replaced: tuple[str, ...] = ()
+    """Names beside the outputs of an earlier result's videos; they go when the new one is complete."""
     notes: tuple[str, ...] = ()
     """What the report is to say under degradations: a smaller plan of the lane, a video that was not cut after all."""
     decoder: int = 0

@@ -6,6 +6,7 @@ import json
 import shutil
 import threading
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,25 @@ def test_separate_makes_two_files(talk: Path, tmp_path: Path) -> None:
         assert lane.run(job).state is VideoState.DONE
     assert [path.name for path in job.outputs.videos] == ["talk.A.mp4", "talk.B.mp4"]
     assert len(frames_of(job.outputs.videos[0])) == len(frames_of(job.outputs.videos[1]))
+
+
+def test_a_replaced_result_goes_when_the_new_one_is_complete(talk: Path, tmp_path: Path) -> None:
+    settings = resolve(container="mkv", overwrite=True)
+    job = replace(
+        job_for(talk, tmp_path / "out", settings),
+        replaced=("talk.dualface.mp4", "talk.A.mp4", "talk.B.mp4", "other.mp4", "../mine.mp4", "talk.dualface.mkv"),
+    )
+    stay = [tmp_path / "mine.mp4", tmp_path / "out" / "other.mp4", tmp_path / "out" / "talk.B.mp4"]
+    for path in (tmp_path / "out" / "talk.dualface.mp4", *stay[:2]):
+        path.write_bytes(b"old")
+    stay[2].mkdir()
+    with InProcessLane(settings) as lane:
+        lane.start(job)
+        assert (tmp_path / "out" / "talk.dualface.mp4").exists()
+        assert lane.wait(job).state is VideoState.DONE
+    assert all(path.exists() for path in stay)
+    made = {path.name for path in job.outputs.files}
+    assert {path.name for path in job.outputs.folder.iterdir()} == made | {"other.mp4", "talk.B.mp4"}
 
 
 def test_giving_up_between_two_files_leaves_neither(

@@ -10,7 +10,7 @@ import pytest
 
 from dualface_ray.errors import OutputExistsError
 from dualface_ray.report import RunReport, VideoState, VideoTask, input_record
-from dualface_ray.request import prepare, preparing, refused
+from dualface_ray.request import prepare, preparing, refused, settle
 from dualface_ray.settings import resolve
 
 
@@ -98,3 +98,31 @@ def test_the_report_of_a_failure_replaces_no_file_that_is_no_report(tmp_path):
     tasks[0].outputs.report.write_text("garbage")
     assert [task.source.name for task, _ in refused(tasks, settings)] == ["two.mp4"]
     assert len(refused(tasks, resolve(overwrite=True))) == 2
+
+
+def test_what_a_replaced_result_is_called_is_known(talk, tmp_path, ask):
+    """Its videos, if the new ones have other names; never another file, whatever stands in the report."""
+    old = ask()
+    finish(old)
+
+    def names(inputs: list[Path], **settings: object) -> tuple[str, ...]:
+        resolved = resolve(**settings)
+        return settle(prepare(inputs, tmp_path / "out", resolved), resolved)[0].replaced
+
+    both = {"container": "mkv", "overwrite": True}
+    assert names([talk], **both) == ("talk.dualface.mp4",)
+    assert names([talk], layout="separate", overwrite=True) == ("talk.dualface.mp4",)
+    assert names([talk], overwrite=True, quality=21) == (), "the same names"
+    mine = tmp_path / "elsewhere"
+    mine.mkdir()
+    (mine / "link").symlink_to(old.outputs.videos[0])
+    assert names([talk, old.outputs.videos[0]], **both) == (), "it is an input"
+    assert names([talk, mine / "link"], allow_symlinks=True, **both) == ()
+    report = RunReport(state=VideoState.DONE, input=input_record(talk), outputs=(
+        "talk.A.mov", "../talk.dualface.mp4", str(talk), "/etc/passwd", "talk.tracks.jsonl", "other.dualface.mp4",
+        "talk.dualface.mkv", "talk.B.avi", "", ".", "talk.A.mov",
+    ))  # fmt: skip
+    report.save(old.outputs.report)
+    assert names([talk], **both) == ("talk.A.mov",)
+    old.outputs.report.write_text("garbage")
+    assert names([talk], **both) == ()

@@ -12,6 +12,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from actors.messages import SegmentJob, Work
+from actors.work.places import remove_replaced
 from dualface_ray.backends.storage import buckets
 from dualface_ray.backends.storage import faults as faults_module
 from dualface_ray.errors import AddressError, NotAVideoError, OutputExistsError, ProfileError, RequestError
@@ -324,3 +326,30 @@ def test_a_killed_run_is_no_reason_to_refuse_the_next(talk, tmp_path, settings):
         prepare(talk, tmp_path / "out", settings)
     AtomicFile(task.outputs.tracks).part.touch()
     assert prepare(talk, tmp_path / "out", settings)[0].state is VideoState.WAITING
+
+
+def test_videos_of_a_replaced_result_go_from_a_remote_place_too(memory, talk, settings):
+    """Those that its report names, once the new ones are complete; inputs stay."""
+    (task,) = prepare(talk, "memory://place/out", settings)
+    for path in (*task.outputs.videos, task.outputs.tracks, task.outputs.folder / "other.mp4"):
+        memory.pipe_file(f"/place/out/{path.name}", b"old")
+    report = RunReport(
+        state=VideoState.DONE, input=input_record(talk), outputs=("talk.dualface.mp4", "other.mp4", "../in/talk.mp4")
+    )
+    memory.pipe_file(f"/place/out/{task.outputs.report.name}", report.to_json())
+    over = settings.model_copy(
+        update={
+            "job": settings.job.model_copy(update={"overwrite": True}),
+            "encode": settings.encode.model_copy(update={"container": "mkv"}),
+        }
+    )
+    also = settle(prepare([talk, "memory://place/out/talk.dualface.mp4"], "memory://place/out", over), over)
+    assert also[0].replaced == (), "it is an input"
+    (task,) = settle(prepare(talk, "memory://place/out", over), over)
+    assert task.replaced == ("talk.dualface.mp4",)
+    job = SegmentJob("v0", 0, talk, task.outputs, "f" * 64, publish=task.publish, replaced=task.replaced)
+    remove_replaced(replace(job, work=Work.SURVEY), over)
+    assert memory.exists("/place/out/talk.dualface.mp4")
+    remove_replaced(job, over)
+    left = sorted(path.rpartition("/")[2] for path in memory.find("/place/out"))
+    assert left == ["other.mp4", "talk.report.json", "talk.tracks.jsonl"]

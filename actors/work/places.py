@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event
 
 from actors.messages import SegmentJob, Work
 from dualface_ray.backends.storage import ScratchStore, publish, withdraw
-from dualface_ray.media import join_address, writing_in
+from dualface_ray.errors import OutputError
+from dualface_ray.media import former_videos, join_address, writing_in
 from dualface_ray.settings import Settings
 
 
@@ -55,3 +56,18 @@ def publish_results(job: SegmentJob, settings: Settings, tick: Callable[[], None
     for path in job.outputs.files:
         tick()
         publish(path, join_address(job.publish, path.name), settings, sent=sent)
+
+
+def remove_replaced(job: SegmentJob, settings: Settings) -> None:
+    """Remove an earlier result's videos of other names, now that nothing speaks of them any more.
+
+    One that cannot be removed stays: the new result is complete all the same.
+    """
+    if job.work not in (Work.WHOLE, Work.JOIN):
+        return
+    for name in former_videos(job.outputs, job.replaced):
+        with suppress(OSError, OutputError):
+            if job.publish:
+                withdraw(join_address(job.publish, name), settings)
+            else:
+                (job.outputs.folder / name).unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from actors.messages import ExaminedChunk, Reply, Request, SegmentJob, StreamOpened, StreamStatus
-from actors.work.places import publish_results
+from actors.work.places import publish_results, remove_replaced
 from dualface_ray.backends import Backend
 from dualface_ray.backends.storage import Patience
 from dualface_ray.errors import Cancelled, DualfaceError
@@ -122,6 +122,7 @@ class Session(ABC):
         if self.job.publish:
             with self._upload.active():
                 publish_results(self.job, self.tools.settings, self.tick, self._upload.moved)
+        remove_replaced(self.job, self.tools.settings)
         self._state = VideoState.DONE
 
     def fail(self, error: DualfaceError) -> None:

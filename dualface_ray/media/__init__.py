@@ -35,7 +35,7 @@ from dualface_ray.media.lock import (
     is_gone,
     writing_in,
 )
-from dualface_ray.media.naming import OutputPlan, plan_outputs, shown_input
+from dualface_ray.media.naming import OutputPlan, former_videos, plan_outputs, shown_input
 from dualface_ray.media.needs import VideoNeeds
 from dualface_ray.media.ports import (
     Canvas,
@@ -106,6 +106,7 @@ __all__ = [
     "check_input",
     "expand_inputs",
     "folder_gone",
+    "former_videos",
     "free_bytes",
     "is_address",
     "is_disk_full",

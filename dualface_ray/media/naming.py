@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from dualface_ray.errors import NameCollisionError, RequestError
 from dualface_ray.media.address import address_parts, is_address, join_address, shown_address
 
 _CONTAINERS = ("mp4", "mkv", "mov")
+_MARKS = ("dualface", "A", "B")
 _MAX_NAME_BYTES = 255 - 32
 """Linux allows 255 bytes in a name; the rest is for the suffix that a file bears while it is written."""
 
@@ -90,6 +91,16 @@ def plan_outputs(
     if not remote:
         _check_inside(plans, root)
     return tuple(plans)
+
+
+def former_videos(outputs: OutputPlan, names: Iterable[str]) -> tuple[str, ...]:
+    """Which of these names an earlier run, with another layout or container, gave to videos of this very input.
+
+    Anything else, whoever wrote it down, is left out: paths, names of other inputs, and the files of the plan itself.
+    """
+    stem = outputs.report.name.removesuffix(".report.json")
+    ours = {f"{stem}.{mark}.{container}" for mark in _MARKS for container in _CONTAINERS}
+    return tuple(sorted(ours.intersection(names).difference(path.name for path in outputs.files)))
 
 
 def shown_input(item: Path | str) -> str:

@@ -57,6 +57,8 @@ class VideoTask:
     """Address of the source when it is not a local file."""
     identity: str = ""
     """What its place says of the content of ``origin`` (an ETag, a time stamp); empty = nothing."""
+    replaced: tuple[str, ...] = ()
+    """Names beside the outputs of an earlier result's videos, to be removed when the new one is complete."""
 
     @property
     def publish(self) -> str:

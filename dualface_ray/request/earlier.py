@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
 from dualface_ray.backends.storage import StoreFault, again, open_store, request_fault
 from dualface_ray.errors import AddressError, InputError, OutputExistsError
-from dualface_ray.media import OutputPlan, is_under_way, join_address, shown_address
+from dualface_ray.media import OutputPlan, former_videos, is_under_way, join_address, shown_address
 from dualface_ray.report import RunReport, VideoState, VideoTask, parse_report, read_report
 from dualface_ray.settings import Settings
 
@@ -84,6 +84,28 @@ def done_before(task: VideoTask, settings: Settings, earlier: Earlier) -> bool:
             what = "exists, and the report beside it is of a run that failed: nothing says that it may be replaced"
         raise OutputExistsError(what, where=_shown(outputs, there[0]), remedy=f"Use --overwrite to replace it, {_ELSE}")
     return False
+
+
+def replaced(task: VideoTask, earlier: Earlier, inputs: Collection[Path | str]) -> tuple[str, ...]:
+    """Names of the videos of an earlier result that a new one replaces without taking their names.
+
+    Args:
+        task: the video.
+        earlier: what lies in the output folder.
+        inputs: of the whole job, local ones without links: they stay, whatever made them.
+    """
+    try:
+        report = earlier.report(task.outputs)
+    except InputError:
+        return ()
+    if report is None or report.state is not VideoState.DONE:
+        return ()
+    outputs = task.outputs
+    return tuple(
+        name
+        for name in former_videos(outputs, report.outputs)
+        if (join_address(outputs.publish, name) if outputs.publish else (outputs.folder / name).resolve()) not in inputs
+    )
 
 
 def may_be_replaced(task: VideoTask, earlier: Earlier) -> bool:

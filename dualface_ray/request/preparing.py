@@ -15,7 +15,7 @@ from dualface_ray.hardware import profile_named
 from dualface_ray.media import OutputPlan, address_parts, plan_outputs, require_text, shown_input
 from dualface_ray.models import ensure
 from dualface_ray.report import VideoState, VideoTask
-from dualface_ray.request.earlier import Earlier, done_before, may_be_replaced
+from dualface_ray.request.earlier import Earlier, done_before, may_be_replaced, replaced
 from dualface_ray.request.examining import examine_local, examine_remote
 from dualface_ray.request.networks import check_networks
 from dualface_ray.request.places import Inputs, check_absolute, output_folder, sources_of
@@ -103,6 +103,8 @@ def prepare(
 def settle(tasks: Sequence[VideoTask], settings: Settings) -> tuple[VideoTask, ...]:
     """Look again whether videos are done, once nobody else writes to the output folder: a job may just have ended.
 
+    Or, where results are to be replaced, what of them has other names than the new ones.
+
     Raises:
         OutputExistsError: such a job made one with other settings.
     """
@@ -111,6 +113,12 @@ def settle(tasks: Sequence[VideoTask], settings: Settings) -> tuple[VideoTask, .
         return tuple(tasks)
     plan = waiting[0].outputs
     earlier = Earlier(plan.publish_root or plan.folder, settings)
+    if settings.job.overwrite:
+        inputs = {task.origin or task.source.resolve() for task in tasks}
+        return tuple(
+            replace(task, replaced=replaced(task, earlier, inputs)) if task.state is VideoState.WAITING else task
+            for task in tasks
+        )
     done = {task.index for task in waiting if done_before(task, settings, earlier)}
     return tuple(replace(task, state=VideoState.SKIPPED) if task.index in done else task for task in tasks)
 
