@@ -15,7 +15,7 @@ from actors.messages import ActorStatus, ExaminedChunk, SegmentJob, StreamKey, S
 from actors.work.sources import open_source
 from dualface_ray.backends import Backend
 from dualface_ray.backends.storage import ScratchStore
-from dualface_ray.errors import ActorError, Cancelled, DualfaceError
+from dualface_ray.errors import ActorError, Cancelled, DualfaceError, ResourceError
 from dualface_ray.frames import (
     ArenaHandle,
     ChunkAssembler,
@@ -146,7 +146,10 @@ class DecodeService:
             if dismissed.is_set():
                 raise Cancelled("dismissed while it waited for room in the pool", where=job.stream_id)
             # still under the lock: what fits one of those who waited need not fit all of them
-            return self.pool.open_stream(job.stream_id, job.epoch, info, quota)
+            try:
+                return self.pool.open_stream(job.stream_id, job.epoch, info, quota)
+            except ResourceError as error:
+                raise error.renamed(job.stream_id, job.shown) from None  # people know the file, not the stream
 
     def wake(self) -> None:
         """Something changed that a stream may wait for."""

@@ -18,7 +18,7 @@ from in_process import InProcessLane, job_for
 from actors.messages import SegmentJob
 from actors.work.outputs import OutputFiles
 from dualface_ray.backends.pyav import assemble
-from dualface_ray.errors import Cancelled, DiskFullError, OutputError
+from dualface_ray.errors import Cancelled, DiskFullError, OutputError, ResourceError
 from dualface_ray.frames import FramePool, PixelLayout, StreamInfo, slot_stride_bytes
 from dualface_ray.models import cached_path, model_sha256
 from dualface_ray.report import TracksWriter, VideoState, read_report, read_tracks
@@ -224,6 +224,16 @@ def test_a_release_that_overtakes_the_opening_is_not_lost(talk: Path, tmp_path: 
         lane.decoder.open(job)
         assert lane.decoder.status().facts["streams"] == 0
         assert not [thread for thread in threading.enumerate() if thread.name == f"decode-{job.stream_id}"]
+
+
+def test_a_video_too_large_for_the_pool_is_named_by_its_file(talk: Path, tmp_path: Path) -> None:
+    settings = resolve()
+    job = job_for(talk, tmp_path / "out", settings, "v00000")
+    with InProcessLane(settings, pool_bytes=1 << 20) as lane:
+        error = lane.run(job).error
+    assert isinstance(error, ResourceError)
+    assert str(error).startswith(f"{talk}: ")
+    assert "v00000" not in str(error)
 
 
 def test_streams_that_wait_for_room_take_it_one_by_one(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
