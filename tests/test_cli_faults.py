@@ -394,6 +394,17 @@ def snapshot_code(snapshot: JobSnapshot) -> str:
     )
 
 
+@pytest.mark.parametrize("group", [[], ["models"], ["bench"]])
+def test_a_command_that_was_not_named_shows_the_usual_help(group, capfd):
+    assert execute([*group, "--help"]) == 0
+    asked = capfd.readouterr()
+    assert execute(group) == 2
+    out, err = capfd.readouterr()
+    assert (out, err.strip()) == ("", asked.out.strip())
+    assert err.startswith(" ".join(["Usage: dualface", *group]))
+    assert err.count("\n") > 5
+
+
 def test_guarded_returns_the_commands_own_code():
     assert guarded(lambda: 7) == 7
 

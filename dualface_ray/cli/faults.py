@@ -70,6 +70,9 @@ def _usage(message: str, error: Any, as_json: bool) -> int:
     """A command line that typer could not read; without a message it has shown the help already."""
     if not message:
         return WRONG_REQUEST
+    if type(error).__name__ == "NoArgsIsHelpError":  # the message is the help; the name is its only public mark
+        _write(sys.stderr, message)
+        return WRONG_REQUEST
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "dualface"
     text = f"{message.replace('Value error, ', '').rstrip('.')}. See {command} --help."
