@@ -32,6 +32,14 @@ def test_a_demo_that_cannot_be_made_leaves_no_empty_folder(tmp_path, monkeypatch
     assert (tmp_path / "full" / "er").is_dir()
 
 
+def test_a_wrong_model_is_known_before_the_clip_is_made(tmp_path, capfd):
+    assert execute(["demo", "-o", str(tmp_path / "new"), "--set", "detect.model=nonsense"]) == 2
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "detect.model: unknown model" in err
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize(("stream", "term"), [(io.StringIO(), "xterm"), (Terminal(), "dumb")])
 def test_elsewhere_work_is_one_line(monkeypatch, stream, term):
     monkeypatch.setenv("TERM", term)

@@ -3,6 +3,7 @@
     load_backend("cpu")  ──► PyAV decode and encode · ONNX Runtime · OpenCV · shared memory
     load_backend("cuda") ──► NVDEC · TensorRT · CuPy kernels · CUDA IPC · NVENC
             both ──► pyav: restricted demux, mux, audio, probing
+    check_networks ──► whether the settings' models can be loaded
     video_needs ──► what a video takes;  choose_plan ──► what a card can hold (pure)
     Picture ──► lines, areas and words on pictures and canvases, for reports
 
@@ -19,6 +20,7 @@ from dualface_ray.backends.canvases import compositors, pipe_places
 from dualface_ray.backends.cuda.plan import LaneShape, StreamShape, VramPlan, choose_plan, next_smaller
 from dualface_ray.backends.device import DevicePlan
 from dualface_ray.backends.needs import video_needs
+from dualface_ray.backends.networks import check_networks
 from dualface_ray.backends.ports import Backend, load_backend
 from dualface_ray.backends.process import limit_library_threads
 
@@ -32,6 +34,7 @@ __all__ = [
     "Picture",
     "StreamShape",
     "VramPlan",
+    "check_networks",
     "choose_plan",
     "compositors",
     "limit_library_threads",

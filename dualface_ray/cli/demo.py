@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from dualface_ray.backends import check_networks
 from dualface_ray.cli.display import working
 from dualface_ray.cli.run import Request, run_request
 from dualface_ray.cli.signals import terminated_is_interrupted
@@ -48,6 +49,7 @@ def run_demo(request: DemoRequest, *, as_json: bool = False, quiet: bool = False
     )
     settings = pipeline.settings()  # a wrong one shall be known before half a minute of rendering
     profile_named(settings.lane.profile)
+    check_networks(settings)
     talk = not (as_json or quiet)
     with terminated_is_interrupted():
         clip = render_clip(request, talk=talk)

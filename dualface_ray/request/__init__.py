@@ -1,6 +1,5 @@
 """Request: checks a job completely and names its outputs, before Ray starts and before anything is written.
 
-    settings ─► networks (models named, files of one's own loaded once)
     what was named ─► places (found, checked) ─► plan_outputs ─► preparing ─► VideoTask: to do, done, failed
                                    a few threads (waiting): examining ─┤
                                        what earlier runs left: earlier ─┘

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from dualface_ray.backends import video_needs
+from dualface_ray.backends import check_networks, video_needs
 from dualface_ray.backends.storage import scratch_input, scratch_outputs, scratch_root
 from dualface_ray.errors import AddressError, DualfaceError
 from dualface_ray.hardware import profile_named
@@ -17,7 +17,6 @@ from dualface_ray.models import ensure
 from dualface_ray.report import VideoState, VideoTask
 from dualface_ray.request.earlier import Earlier, done_before, may_be_replaced, replaced
 from dualface_ray.request.examining import examine_local, examine_remote
-from dualface_ray.request.networks import check_networks
 from dualface_ray.request.places import Inputs, check_absolute, output_folder, sources_of
 from dualface_ray.request.waiting import alone, in_threads
 from dualface_ray.settings import Settings

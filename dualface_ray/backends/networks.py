@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from dualface_ray.backends import load_backend
+from dualface_ray.backends.ports import load_backend
 from dualface_ray.errors import DeviceError, ModelError, SettingsError
 from dualface_ray.models import list_models, resolve
 from dualface_ray.settings import Settings
