@@ -10,14 +10,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 
-from dualface_ray.api import connect, connection
-from dualface_ray.errors import ClusterError
+from dualface_ray.api import connect, connection, temporary
+from dualface_ray.errors import ClusterError, ResourceError
 from dualface_ray.hardware import Gpu, declared
 from dualface_ray.media import plan_outputs
 from dualface_ray.report import (
@@ -78,6 +79,53 @@ def test_a_ray_that_lets_nobody_in_is_one_line(error: Exception, monkeypatch: py
     assert str(caught.value).startswith(f"auto: this Ray cannot be joined ({str(error).split()[0]}")
     assert "\n" not in str(caught.value)
     assert "token" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["TMPDIR", "RAY_TMPDIR"])
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("/tmp/" + "x" * 60, "at most"),
+        ("/" + "x/" * 2500, "at most"),
+        ("/tmp/\udcff", "is not UTF-8"),
+        ("relative", "is relative"),
+        ("/proc/none", "cannot write to /proc/none/ray"),
+        ("/dev/null", "Not a directory"),
+        ("", "is relative"),
+    ],
+)
+def test_a_place_where_ray_cannot_start_is_known_before(
+    name: str, folder: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("it was not known"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv(name, folder)
+    with pytest.raises(ResourceError, match=said) as caught:
+        connect(resolve())
+    assert caught.value.exit_code == 1
+    assert caught.value.where.startswith(f"{name}=")
+    assert f"Set {name} to" in caught.value.remedy
+    assert len(str(caught.value).encode()) < 500
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_limit_is_rays_own(more: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longest of its sockets, below a folder of just the length that may be, and of one byte more."""
+    from ray._private.utils import validate_socket_filepath
+
+    below = f"/ray/session_2026-11-23_15-44-36_942227_{os.getpid()}/sockets/plasma_store"
+    root = "/tmp/".ljust(temporary.MAX_SOCKET_BYTES - len(below) + more, "x")
+    monkeypatch.setenv("TMPDIR", root)
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setattr(Path, "mkdir", lambda *_args, **_more: None)
+    monkeypatch.setattr(os, "access", lambda *_args: True)
+    ours = pytest.raises(ResourceError, match="at most") if more else nullcontext()
+    with ours:
+        temporary.check_temporary()
+    with pytest.raises(OSError, match="107 bytes") if more else nullcontext():
+        validate_socket_filepath(root + below)
 
 
 def finished(source: Path, folder: Path) -> None:

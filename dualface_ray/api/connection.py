@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from dualface_ray.api.temporary import check_temporary
 from dualface_ray.errors import ClusterError
 from dualface_ray.hardware import Declared, cores, declared
 from dualface_ray.settings import Settings
@@ -40,6 +41,7 @@ def connect(settings: Settings, address: str | None = None) -> None:
 
     Raises:
         ClusterError: nobody listens at the address, or whoever does lets us not in.
+        ResourceError: a private Ray cannot start where temporary files go.
     """
     import ray
 
@@ -60,6 +62,7 @@ def connect(settings: Settings, address: str | None = None) -> None:
                 "(RAY_AUTH_TOKEN, ~/.ray/auth_token; with RAY_AUTH_MODE=token).",
             ) from error
         return
+    check_temporary()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # On a cluster whoever starts a node declares what its cards may do; here that is us.
     own = declared(settings.lane.profile) if settings.lane.backend != "cpu" else Declared({}, {})
