@@ -17,6 +17,8 @@ from dualface_ray.errors import DualfaceError
 INTERRUPTED = 130
 """What shells use for a program that SIGINT ended (128 + 2)."""
 WRONG_REQUEST = 2
+_SHOWN = 160
+"""Letters of a path that nobody would read to its end."""
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
@@ -43,6 +45,10 @@ def guarded(command: Callable[[], int], *, as_json: bool = False) -> int:
         _debug()
         if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
             return _unwritable(error, as_json)  # files are written elsewhere, and name themselves
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            name = str(error.filename or "")
+            where = name if len(name) <= _SHOWN else f"{name[: _SHOWN // 2]}…{name[-_SHOWN // 4 :]}"
+            return _say(f"{where}: the path is too long for a file system", "request", WRONG_REQUEST, as_json)
         if hasattr(error, "format_message"):  # typer's and click's usage errors share no public base class
             return _usage(error.format_message(), error, as_json)
         text = (

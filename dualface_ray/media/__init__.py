@@ -24,7 +24,7 @@ from dualface_ray.media.disk import free_bytes, is_disk_full, output_error, requ
 from dualface_ray.media.filelock import FileLock
 from dualface_ray.media.files import check_input
 from dualface_ray.media.hdr import HDR_TRANSFERS, kept_colour, sdr_signal
-from dualface_ray.media.inputs import expand_inputs, read_list, require_text
+from dualface_ray.media.inputs import expand_inputs, read_list, require_short, require_text
 from dualface_ray.media.lock import (
     LOCK_NAME,
     Holder,
@@ -127,6 +127,7 @@ __all__ = [
     "remove_parts",
     "remove_workspace",
     "require_free",
+    "require_short",
     "require_text",
     "sample_keys",
     "scheme_of",

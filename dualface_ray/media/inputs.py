@@ -17,6 +17,8 @@ _MARKS = (".dualface", ".A", ".B")
 _MAGIC = frozenset("*?[")
 _WEB = ("http", "https")
 _MAX_LIST_BYTES = 64 << 20
+_MAX_PATH_BYTES, _MAX_NAME_BYTES = 4095, 255
+_SHOWN = 160
 Find = Callable[[str], list[str]]
 
 
@@ -87,6 +89,28 @@ def require_text(place: Path | str) -> None:
         shown = shown_address(str(place)).encode(errors="surrogateescape").decode(errors="backslashreplace")
         remedy = "Rename it; a list has to be saved as UTF-8."
         raise RequestError("the name is not UTF-8", where=shown, remedy=remedy) from None
+
+
+def require_short(path: Path, more_bytes: int = 0) -> None:
+    """Linux takes paths up to 4095 bytes, with names up to 255, and answers anything else with an error of its own.
+
+    Args:
+        path: as it will be used.
+        more_bytes: what will still be appended to it.
+
+    Raises:
+        RequestError: it is longer.
+    """
+    content = os.fsencode(path)
+    longest = max(len(name) for name in content.split(b"/"))
+    if len(content) + more_bytes <= _MAX_PATH_BYTES and longest <= _MAX_NAME_BYTES:
+        return
+    text = content.decode(errors="backslashreplace")
+    raise RequestError(
+        f"the path is too long for a file system ({len(content)} bytes, its longest name {longest})",
+        where=text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]}…{text[-_SHOWN // 4 :]}",
+        remedy="Use shorter names, or fewer folders within one another.",
+    )
 
 
 def _local(path: Path) -> list[Path]:

@@ -8,10 +8,20 @@ from pathlib import Path
 
 from dualface_ray.backends.storage import StoreFault, again, open_store, request_fault
 from dualface_ray.errors import RequestError
-from dualface_ray.media import expand_inputs, is_address, local_path, read_list, shown_address, shown_input
+from dualface_ray.media import (
+    expand_inputs,
+    is_address,
+    local_path,
+    read_list,
+    require_short,
+    shown_address,
+    shown_input,
+)
 from dualface_ray.request.waiting import alone
 from dualface_ray.settings import Settings
 
+_BELOW_BYTES = 512
+"""A result's name and, below its work folder, the longest one of a part of it."""
 Inputs = str | Path | Sequence[str | Path]
 
 
@@ -21,21 +31,25 @@ def sources_of(
     """Every input that was named, or found where it was named: local paths and addresses.
 
     Raises:
-        RequestError: there is none, or a place cannot be looked at.
+        RequestError: there is none, a path is too long, or a place cannot be looked at.
     """
     given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     if list_file is not None:
         given += read_list(Path(list_file))
     if not given:
         raise RequestError("no input was given", remedy="Name at least one video file.")
-    return expand_inputs(given, partial(_find, settings, looking))
+    sources = expand_inputs(given, partial(_find, settings, looking))
+    for source in sources:
+        if isinstance(source, Path):
+            require_short(source)
+    return sources
 
 
 def output_folder(output: str | Path | None, sources: Sequence[Path | str], settings: Settings) -> Path | str:
     """Where the results go: a folder, or the address of one; by default the folder of the first input.
 
     Raises:
-        RequestError: there is no default, or a file is in its place.
+        RequestError: there is no default, a file is in its place, or the path is too long for what will lie in it.
     """
     if output is None:
         if isinstance(sources[0], str):
@@ -50,6 +64,7 @@ def output_folder(output: str | Path | None, sources: Sequence[Path | str], sett
             return output.rstrip("/")
         output = path
     folder = Path(output)
+    require_short(folder.absolute(), _BELOW_BYTES)
     if folder.exists() and not folder.is_dir():
         raise RequestError("the output folder is a file", where=str(folder), remedy="Name a folder with -o.")
     return folder
