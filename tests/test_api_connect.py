@@ -65,7 +65,11 @@ def test_an_address_that_cannot_be_is_the_same_error() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [ConnectionError("Failed to connect to\nRay cluster at 10.0.0.1:6379"), RuntimeError("Version mismatch")],
+    [
+        ConnectionError("Failed to connect to\nRay cluster at 10.0.0.1:6379"),
+        RuntimeError("Version mismatch"),
+        ray.exceptions.RayError("Token authentication is enabled but no authentication token was found"),
+    ],
 )
 def test_a_ray_that_lets_nobody_in_is_one_line(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(**_: object) -> None:

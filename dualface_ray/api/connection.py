@@ -54,7 +54,7 @@ def connect(settings: Settings, address: str | None = None) -> None:
         try:
             with _uninterrupted():
                 ray.init(address=target, log_to_driver=logs, logging_level="ERROR")
-        except (ConnectionError, RuntimeError) as error:  # no token, another version, auto and nobody there
+        except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:  # no token, version, auto and nobody
             raise ClusterError(
                 f"this Ray cannot be joined ({' '.join(str(error).split())[:300]})",
                 where=target,
