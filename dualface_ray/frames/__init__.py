@@ -12,7 +12,7 @@ from __future__ import annotations
 from dualface_ray.frames.arena import Arena, ArenaHandle
 from dualface_ray.frames.chunks import ChunkAssembler, ChunkOrder
 from dualface_ray.frames.credit import CreditGate, ReleaseLedger, WaitingGate
-from dualface_ray.frames.cuts import CONFIRM_SPAN_S, CutCandidates, confirm_cut, distance
+from dualface_ray.frames.cuts import CutCandidates, distance
 from dualface_ray.frames.detections import Answer, Ask, Detections, frames_of
 from dualface_ray.frames.faces import DESCRIPTOR_SIZE, EMBEDDING_SIZE, F32, FaceCrop, Faces
 from dualface_ray.frames.generations import GenerationPage
@@ -37,7 +37,6 @@ from dualface_ray.frames.ticket import (
 )
 
 __all__ = [
-    "CONFIRM_SPAN_S",
     "DESCRIPTOR_SIZE",
     "EMBEDDING_SIZE",
     "F32",
@@ -76,7 +75,6 @@ __all__ = [
     "StreamEnd",
     "StreamInfo",
     "WaitingGate",
-    "confirm_cut",
     "distance",
     "frames_of",
     "free_bytes",

@@ -1,9 +1,7 @@
-"""Shot cuts from signatures: a generous guess by the decoder, a strict confirmation by whoever can look ahead.
+"""Shot cuts from signatures: a generous guess by the decoder; ``identity``, which can look ahead, is the judge of it.
 
 ``CutCandidates`` runs beside decoding and sees only the past: it may cry wolf (a detection too many), but must not
-miss a hard cut. ``confirm_cut`` sees frames on both sides and says no to a flash (the old picture comes back) and to
-a whip pan (every step is as large as this one). Both are pure functions of the signatures, so a recorded run replays
-the same cuts.
+miss a hard cut. It is a pure function of the signatures, so a recorded run replays the same cuts.
 
 Where the constants come from: two real clips, watched frame by frame. In a 640x360 stage recording with three camera
 cuts (and a hand-held lurch right after the first) the cuts measure 2.46, 2.59 and 3.18 and the steepest of all other
@@ -12,9 +10,6 @@ five pictures of the stage by 1.1 (a "punch-in" on the same person) gives 0.64 t
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -36,17 +31,6 @@ CANDIDATE_RATIO = 1.6
 CANDIDATE_ALWAYS = 1.2
 """Differences from here on are candidates whatever the motion before: half of the weakest measured camera cut."""
 _RECENT = 8
-
-CONFIRM_STEP = 0.75
-"""A confirmed cut is at least this steep: as steep as the steepest motion measured, less than a punch-in by 1.2."""
-CONFIRM_RATIO = 1.8
-"""... and so many times steeper than the typical step on either side. The cut into the lurching camera measures 4
-times its motion; the steps of a pan resemble each other."""
-CONFIRM_APART = 0.4
-"""No frame of one side comes nearer than this to one of the other: twice ordinary motion."""
-CONFIRM_SPAN_S = 0.25
-"""Time on each side of a candidate that ``confirm_cut`` should see: longer than a photographer's flash, shorter than
-the shortest shot worth following."""
 
 
 def distance(a: Signature, b: Signature) -> float:
@@ -92,34 +76,3 @@ class CutCandidates:
         motion = sorted(self._recent)[-2] if len(self._recent) > 1 else 0.0
         self._recent = [*self._recent[-(_RECENT - 1) :], step]
         return step >= CANDIDATE_MIN and (step >= CANDIDATE_ALWAYS or step >= CANDIDATE_RATIO * motion)
-
-
-def confirm_cut(before: Sequence[Signature], after: Sequence[Signature]) -> bool:
-    """Whether a new shot begins with ``after[0]``.
-
-    True if the step between the sides is much steeper than the typical step within either side (else it is motion: a
-    whip pan, a hand-held run) and no frame of one side looks like one of the other (else it is a flash, or a picture
-    that came back). A dissolve or fade has no steep step and is no cut here.
-
-    Args:
-        before: the frames up to the candidate in display order, about ``CONFIRM_SPAN_S`` of them.
-        after: the candidate and the frames behind it, about as many; at the end of a video fewer. A long ``after``
-            makes a short insert look like a flash, so do not pass much more.
-
-    Raises:
-        ValueError: a side is empty.
-    """
-    if len(before) == 0 or len(after) == 0:
-        raise ValueError("both sides of a cut need at least one frame")
-    step = distance(before[-1], after[0])
-    motion = max(_typical_step(before), _typical_step(after))
-    if step < max(CONFIRM_STEP, CONFIRM_RATIO * motion):
-        return False
-    apart = min(distance(x, y) for x in before for y in after)
-    return apart >= max(CONFIRM_APART, motion)
-
-
-def _typical_step(side: Sequence[Signature]) -> float:
-    """Median difference of neighbours: blind to a single flash or to another cut near by."""
-    steps = [distance(x, y) for x, y in pairwise(side)]
-    return float(np.median(steps)) if steps else 0.0
