@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from dualface_ray.bench import identity as identity_bench
 from dualface_ray.bench.recorded import RecordedRun, record
 from dualface_ray.bench.replaying import replay
+from dualface_ray.bench.scoreboard import IdentityBench
 from dualface_ray.bench.scoring import Claim, claims_of, identities, iou, score
+from dualface_ray.cli.app import execute
 from dualface_ray.demo import SCENES, SceneTruth, TruthFace, TruthFrame, load_faces, render
 from dualface_ray.errors import InputError
 from dualface_ray.frames import DESCRIPTOR_SIZE, EMBEDDING_SIZE, SIGNATURE_BYTES, Faces, FrameFlag, StreamInfo
@@ -262,3 +266,21 @@ def test_real_detections_lie_on_the_true_boxes(tmp_path: Path, models: None) -> 
         assert min(values) > 0.5
     claims = claims_of(replay(run, Settings()).frames)
     assert identities(truth, claims).idf1 > 0.8
+
+
+@pytest.mark.parametrize(
+    ("options", "seeds"),
+    [([], [1003]), (["--all-seeds"], [1003, 1004, 1011]), (["--seed=7", "--seed=8"], [7, 8])],
+)
+def test_the_command_measures_the_variants_it_is_told(options, seeds, monkeypatch, capsys) -> None:
+    measured = []
+    done = SimpleNamespace(frames=(), detected=0, embedded=0, director_s=0.0)
+    monkeypatch.setattr(identity_bench, "cast", lambda split: [])
+    monkeypatch.setattr(identity_bench, "recorded_scene", lambda name, seed, *_: measured.append(seed) or (None, None))
+    monkeypatch.setattr(identity_bench, "replay", lambda *_: done)
+    monkeypatch.setattr(identity_bench, "score", lambda *_, **__: None)
+    monkeypatch.setattr(identity_bench.peers, "available", lambda: ())
+    monkeypatch.setattr(IdentityBench, "text", lambda self: f"{len(self.results)} scenes\n")
+    assert execute(["bench", "identity", "--scene", "cuts", *options]) == 0
+    assert measured == seeds
+    assert capsys.readouterr().out == f"{len(seeds)} scenes\n"

@@ -3,8 +3,8 @@
     SCENES x seeds ─► clip + truth ─► RecordedRun (cached) ─► replay ─► score ─┐
                                             └─► peers' trackers ───────────────┴─► table
 
-The split ``test`` uses faces and seeds that tuning never sees. Run it with
-``python -m dualface_ray.bench.identity --split test``.
+The split ``test`` uses faces and seeds that tuning never sees. ``dualface bench identity`` runs it; so does
+``python -m dualface_ray.bench.identity``, without the rest of the command line.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def run_identity_bench(
     *,
     scenes: Sequence[str] = (),
     seeds: Sequence[int] = (),
+    all_seeds: bool = False,
     seconds: float = SECONDS,
     settings: Settings | None = None,
     say: Say = lambda _line: None,
@@ -59,6 +60,7 @@ def run_identity_bench(
         out: a folder for ``identity-SPLIT.json`` and ``.txt``; None = nothing is written.
         scenes: names; empty = all.
         seeds: variants; empty = the first of the split.
+        all_seeds: every variant of the split, and ``seeds`` besides.
         seconds: length of each scene.
         settings: to be measured; detection settings that change what is seen make new recordings.
         say: gets a line per step.
@@ -73,9 +75,10 @@ def run_identity_bench(
         raise SettingsError(f"unknown scene {unknown[0]!r}", where="scenes", remedy=f"Use any of: {', '.join(SCENES)}.")
     resolved = settings or resolve()
     faces = cast(split)
+    variants = dict.fromkeys((*(SEEDS[split] if all_seeds else ()), *seeds)) or SEEDS[split][:1]
     results = []
     for name in wanted:
-        for seed in seeds or SEEDS[split][:1]:
+        for seed in variants:
             say(f"{name}, seed {seed}")
             truth, run = recorded_scene(name, seed, faces, seconds, resolved, say)
             done = replay(run, resolved)
@@ -147,14 +150,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--all-seeds", action="store_true", help="every variant of the split")
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting to measure")
-    parser.add_argument("--out", type=Path, help="folder for the table and the figures")
+    parser.add_argument("--output", "-o", type=Path, help="folder for the table and the figures")
     chosen = parser.parse_args(arguments)
     try:
         bench = run_identity_bench(
             chosen.split,
-            chosen.out,
+            chosen.output,
             scenes=chosen.scene,
-            seeds=SEEDS[chosen.split] if chosen.all_seeds else chosen.seed,
+            seeds=chosen.seed,
+            all_seeds=chosen.all_seeds,
             seconds=chosen.seconds,
             settings=resolve(sets=chosen.set),
             say=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201 - this is the command itself

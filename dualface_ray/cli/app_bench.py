@@ -50,6 +50,7 @@ def bench_identity(
     ] = "test",
     scenes: Annotated[list[str] | None, typer.Option("--scene", metavar="NAME", help="Only this scene.")] = None,
     seeds: Annotated[list[int] | None, typer.Option("--seed", metavar="N", help="Only this variant.")] = None,
+    all_seeds: Annotated[bool, typer.Option("--all-seeds", help="Every variant of the split.")] = False,
     seconds: Annotated[float, typer.Option("--seconds", metavar="S", help="Length of each scene.")] = 16.0,
     sets: Sets = None,
     output: Annotated[
@@ -61,7 +62,9 @@ def bench_identity(
     from dualface_ray.cli.bench import IdentityRequest
     from dualface_ray.cli.bench import bench_identity as measure
 
-    request = IdentityRequest(split, tuple(scenes or ()), tuple(seeds or ()), seconds, tuple(sets or ()), output)
+    request = IdentityRequest(
+        split, tuple(scenes or ()), tuple(seeds or ()), all_seeds, seconds, tuple(sets or ()), output
+    )
     _finish(lambda: measure(request, as_json=as_json), as_json)
 
 

@@ -135,6 +135,7 @@ class IdentityRequest:
     split: str = "test"
     scenes: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
+    all_seeds: bool = False
     seconds: float = 16.0
     sets: tuple[str, ...] = ()
     output: Path | None = None
@@ -157,6 +158,7 @@ def bench_identity(request: IdentityRequest, *, as_json: bool = False) -> int:
         request.output,
         scenes=request.scenes,
         seeds=request.seeds,
+        all_seeds=request.all_seeds,
         seconds=request.seconds,
         settings=settings,
         say=_say_nothing if as_json else _say,
