@@ -89,6 +89,10 @@ def fake_api(monkeypatch):
         (["bench", "identity", "--seconds", "0"], "1 to 600"),
         (["bench", "identity", "--set", "nothing=1"], "unknown setting"),
         (["models", "pull", "nobody"], "Known are centerface"),
+        (["run", "-dash.mp4", "-o", "out"], "No such option: -d. Write ./-dash.mp4 if that is a file."),
+        (["run", "--dash.mkv", "-o", "out"], "Write ./--dash.mkv if"),
+        (["run", "-outer.MP4"], "no input was named. Write ./-outer.MP4 if"),
+        (["run", "-x", "-o", "out"], "No such option: -x. See dualface run --help."),
         (["inspect", "none.tracks.jsonl"], "none.tracks.jsonl"),
     ],
 )
@@ -101,6 +105,13 @@ def test_wrong_requests_are_one_line_and_two(argv, part, tmp_path, monkeypatch, 
     assert err.startswith("dualface: ")
     assert part in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_any_file_there_whose_name_begins_with_a_dash_is_named(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-x.tracks.jsonl").write_text("")
+    assert execute(["inspect", "-x.tracks.jsonl"]) == 2
+    assert capfd.readouterr().err == "dualface: No such option: -x. Write ./-x.tracks.jsonl if that is a file.\n"
 
 
 def test_layout_and_overwrite_win_over_the_file_and_clash_with_set(fake_api, tmp_path, monkeypatch, capfd):

@@ -272,4 +272,4 @@ def execute(argv: Sequence[str]) -> int:
         result = command.main(args=list(argv), prog_name="dualface", standalone_mode=False)
         return result if isinstance(result, int) else 0
 
-    return guarded(call, as_json="--json" in argv)
+    return guarded(call, as_json="--json" in argv, argv=argv)

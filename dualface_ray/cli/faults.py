@@ -7,7 +7,9 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import takewhile
+from pathlib import Path
 from typing import Any, TextIO
 
 from dualface_ray.cli.outlet import Outlet, hush
@@ -22,12 +24,13 @@ _SHOWN = 160
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
-def guarded(command: Callable[[], int], *, as_json: bool = False) -> int:
+def guarded(command: Callable[[], int], *, as_json: bool = False, argv: Sequence[str] = ()) -> int:
     """Run a command; whatever it raises becomes one line on standard error (with ``DUALFACE_DEBUG=1`` a traceback too).
 
     Args:
         command: does the work and returns the exit code.
         as_json: write an ``error`` event to standard output as well.
+        argv: what a wrong command line may be explained by.
 
     Returns:
         The exit code: the command's own, or the one that belongs to its error.
@@ -50,7 +53,7 @@ def guarded(command: Callable[[], int], *, as_json: bool = False) -> int:
             where = name if len(name) <= _SHOWN else f"{name[: _SHOWN // 2]}…{name[-_SHOWN // 4 :]}"
             return _say(f"{where}: the path is too long for a file system", "request", WRONG_REQUEST, as_json)
         if hasattr(error, "format_message"):  # typer's and click's usage errors share no public base class
-            return _usage(error.format_message(), error, as_json)
+            return _usage(error.format_message(), error, as_json, argv)
         text = (
             f"internal error: {type(error).__name__}: {error}. Run again with DUALFACE_DEBUG=1 and report the output."
         )
@@ -72,7 +75,7 @@ def _write(stream: TextIO | None, line: str) -> None:
     outlet.flush()
 
 
-def _usage(message: str, error: Any, as_json: bool) -> int:
+def _usage(message: str, error: Any, as_json: bool, argv: Sequence[str]) -> int:
     """A command line that typer could not read; without a message it has shown the help already."""
     if not message:
         return WRONG_REQUEST
@@ -81,8 +84,21 @@ def _usage(message: str, error: Any, as_json: bool) -> int:
         return WRONG_REQUEST
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "dualface"
-    text = f"{message.replace('Value error, ', '').rstrip('.')}. See {command} --help."
+    name = _dashed(argv)
+    remedy = f"Write ./{name} if that is a file." if name else f"See {command} --help."
+    text = f"{message.replace('Value error, ', '').rstrip('.')}. {remedy}"
     return _say(text, "usage", WRONG_REQUEST, as_json)
+
+
+def _dashed(argv: Sequence[str]) -> str:
+    """The first argument that was read as options and looks like a file; empty when there is none."""
+    for argument in takewhile(lambda one: one != "--", argv):
+        if not argument.startswith("-") or (argument.startswith("--") and "=" in argument):
+            continue
+        suffix = Path(argument).suffix[1:]
+        if (suffix and not suffix.isdigit()) or os.path.lexists(argument):
+            return argument
+    return ""
 
 
 def _debug() -> None:
