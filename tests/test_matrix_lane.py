@@ -57,7 +57,8 @@ def test_sync_counts_and_colour_through_a_lane(tmp_path, name):
     clip = Clip(**{**clip.__dict__, "audio": (Audio(**{**audio.__dict__, "clicks_s": (click_s,)}),)})
     video, report, lines = through(clip.write(tmp_path / f"a{suffix}"))
     assert (report.frames.frames_in, report.frames.frames_out, lines) == (40, 40, 40)
-    assert {k: v for k, v in report.frames.repairs.items() if not k.startswith("audio_")} == repairs
+    assert report.frames.repairs == repairs
+    assert report.sound["audio_packets"] > 0
     assert report.degradations == ()
     (flash,), (click,) = seen_flashes_s(video), heard_clicks_s(video)
     assert abs(flash - click) <= 1 / (2 * clip.rate)

@@ -200,6 +200,21 @@ def test_a_report_survives_the_file(tmp_path: Path) -> None:
     assert plain["error"]["code"] == "input"
 
 
+def test_the_sound_of_an_earlier_report_is_found_where_it_is_now(tmp_path: Path) -> None:
+    path = tmp_path / "talk.report.json"
+    repairs = {"audio_packets": 7, "audio_samples": 7168, "pts_missing": 1}
+    earlier = {"schema": 1, "state": "done", "input": {"path": "x"}, "frames": {"in": 3, "repairs": repairs}}
+    path.write_text(json.dumps(earlier))
+    report = read_report(path)
+    assert report.sound == {"audio_packets": 7, "audio_samples": 7168}
+    assert (report.frames.frames_in, report.frames.repairs) == (3, {"pts_missing": 1})
+    report.save(path)
+    assert read_report(path) == report
+    path.write_text(json.dumps({**earlier, "frames": {"repairs": [1]}}))
+    with pytest.raises(InputError, match=r"frames\.repairs"):
+        read_report(path)
+
+
 def test_errors_of_any_kind_fit_a_report() -> None:
     record = ErrorRecord.of(RuntimeError("two\nlines"))
     assert (record.code, record.what) == ("internal", "RuntimeError: two lines")

@@ -184,6 +184,7 @@ def test_in_parts_is_as_good_as_whole(cut: Cut) -> None:
     assert (report.spans, other.spans) == (3, 1)
     assert (report.frames.frames_in, report.frames.frames_out) == (600, 600)
     assert report.frames.repairs == other.frames.repairs
+    assert report.sound == other.sound
     assert report.latency_s["total"].count == 600
     assert report.inference_s["detect"] > 0
     assert [(e.frame, e.kind, e.person) for e in report.events] == [(e.frame, e.kind, e.person) for e in other.events]

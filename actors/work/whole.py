@@ -25,6 +25,7 @@ from dualface_ray.report import (
     event_records,
     input_record,
     latency_records,
+    sound_counts,
     versions,
 )
 
@@ -68,8 +69,6 @@ class WholeSession(DirectedSession):
         counters = {**self.counters, **outputs.counters}
         degradations = [*job.notes, *decoder_degradations(self.counters), *outputs.degradations]
         degradations += [f"no sound: {report.audio_problem}" for report in assembled if report.audio_problem]
-        for name, count in [item for report in assembled for item in report.counters.items()]:
-            counters[name] = max(counters.get(name, 0), count)
         spent = self.spent()
         return RunReport(
             state=VideoState.DONE,
@@ -85,6 +84,7 @@ class WholeSession(DirectedSession):
                 detected=spent.detected,
                 embedded=spent.embedded,
             ),
+            sound=sound_counts(report.counters for report in assembled),
             inference_s={"detect": spent.detect_s, "embed": spent.embed_s},
             events=event_records(self.events, pts_ticks, pts_ticks.get(0, 0), info.time_base),
             degradations=tuple(dict.fromkeys(degradations)),

@@ -39,6 +39,7 @@ from dualface_ray.report.run_report import (
     latency_records,
     parse_report,
     read_report,
+    sound_counts,
 )
 from dualface_ray.report.task import RateMeter, VideoTask, input_record, versions, write_failure
 from dualface_ray.report.tracks import Tracks, TracksHeader, TracksWriter, join_tracks, read_tracks
@@ -90,6 +91,7 @@ __all__ = [
     "read_report",
     "read_tracks",
     "save_plan",
+    "sound_counts",
     "timeline",
     "versions",
     "write_failure",

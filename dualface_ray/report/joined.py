@@ -11,7 +11,7 @@ from dualface_ray.report.fingerprint import counted_settings
 from dualface_ray.report.pieces import PieceRecord, Survey
 from dualface_ray.report.progress import VideoState
 from dualface_ray.report.quantiles import Quantiles
-from dualface_ray.report.run_report import FrameRecord, RunReport, latency_records
+from dualface_ray.report.run_report import FrameRecord, RunReport, latency_records, sound_counts
 from dualface_ray.report.task import input_record, versions
 from dualface_ray.settings import Settings
 
@@ -53,9 +53,6 @@ def joined_report(
             latency.setdefault(stage, Quantiles()).merge(Quantiles.from_state(state))
     # Overlaps are decoded three times: what is done to each frame is not done to more than all.
     counts = {name: min(count, survey.frames) for name, count in sorted(repairs.items())}
-    for _, counters in sound:
-        for name, count in counters.items():
-            counts[name] = max(counts.get(name, 0), count)
     spent = [survey.spent, *(piece.spent for piece in pieces)]
     degradations = [*notes, *(line for piece in pieces for line in piece.degradations)]
     degradations += [f"no sound: {problem}" for problem, _ in sound if problem]
@@ -72,6 +69,7 @@ def joined_report(
             detected=sum(part.detected for part in spent),
             embedded=sum(part.embedded for part in spent),
         ),
+        sound=sound_counts(counters for _, counters in sound),
         inference_s={
             "detect": round(sum(part.detect_s for part in spent), 3),
             "embed": round(sum(part.embed_s for part in spent), 3),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dualface_ray.errors import DualfaceError, InputError, InputMissingError
 from dualface_ray.identity import IdentityEvent
@@ -39,7 +39,7 @@ class InputRecord(_Record):
 
 
 class FrameRecord(_Record):
-    """Counts of frames; ``repairs`` holds the decoder's other counters by name (``pts_missing``, ...)."""
+    """Counts of frames; ``repairs`` holds what else was done to them by name (``pts_missing``, ...)."""
 
     frames_in: int = Field(0, alias="in")
     frames_out: int = Field(0, alias="out")
@@ -101,6 +101,8 @@ class RunReport(_Record):
     outputs: tuple[str, ...] = ()
     """Names of the files beside the report."""
     frames: FrameRecord = Field(default_factory=FrameRecord)
+    sound: dict[str, int] = Field(default_factory=dict)
+    """What became of the sound, by name (``audio_packets``, ``audio_samples_silence``, ...); empty = there is none."""
     events: tuple[EventRecord, ...] = ()
     degradations: tuple[str, ...] = ()
     inference_s: dict[str, float] = Field(default_factory=dict)
@@ -121,6 +123,20 @@ class RunReport(_Record):
     engines: dict[str, str] = Field(default_factory=dict)
     """Names of the engines in the cache by role; empty on the CPU."""
     error: ErrorRecord | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sound_apart(cls, data: object) -> object:
+        """Earlier reports counted the sound among the repairs of frames."""
+        frames = data.get("frames") if isinstance(data, dict) else None
+        repairs = frames.get("repairs") if isinstance(frames, dict) else None
+        if not isinstance(data, dict) or not isinstance(frames, dict) or not isinstance(repairs, dict):
+            return data
+        sound = {name: count for name, count in repairs.items() if name.startswith("audio_")}
+        if "sound" in data or not sound:
+            return data
+        kept = {name: count for name, count in repairs.items() if name not in sound}
+        return {**data, "frames": {**frames, "repairs": kept}, "sound": sound}
 
     def to_json(self) -> bytes:
         """Indented UTF-8 JSON with a final newline; the same report gives the same bytes."""
@@ -154,6 +170,15 @@ def event_records(
 def decoder_degradations(counters: Mapping[str, int]) -> list[str]:
     """What a decoder's counters say that differs from what was asked for."""
     return ["decoded on the CPU, not by NVDEC"] if counters.get("frames_decoded_on_cpu") else []
+
+
+def sound_counts(outputs: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """What became of the sound; each output of a video gets it, so the largest count of any one is that of all."""
+    counts: dict[str, int] = {}
+    for counters in outputs:
+        for name, count in counters.items():
+            counts[name] = max(counts.get(name, 0), count)
+    return dict(sorted(counts.items()))
 
 
 def latency_records(stages: Mapping[str, Quantiles]) -> dict[str, LatencyRecord]:
