@@ -9,7 +9,8 @@
       ActorError        a process of the system died or hung
       Cancelled         somebody asked to stop
 
-Each error is one line made of three parts: what happened, where, what to do about it. Errors of vendor libraries are
+Each error is one line made of three parts: what happened, where, what to do about it. A remedy that is an argument is
+written as Python takes it (``overwrite=True``); the command line says it as an option. Errors of vendor libraries are
 translated where they enter (``backends``, ``models``, ``hardware``) and never cross a room's border untranslated.
 """
 

@@ -54,6 +54,7 @@ def test_an_address_where_nobody_listens_is_one_line_at_once(form: str, closed_p
         connect(resolve(), form.format(closed_port))
     assert form.format(closed_port) in str(caught.value)
     assert "no Ray answers" in str(caught.value)
+    assert "for a private Ray name no address=, nor RAY_ADDRESS" in caught.value.remedy
     assert "\n" not in str(caught.value)
     assert not ray.is_initialized()
 

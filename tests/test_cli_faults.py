@@ -21,7 +21,7 @@ from dualface_ray.cli.app import execute
 from dualface_ray.cli.faults import guarded
 from dualface_ray.cli.follow import follow
 from dualface_ray.cli.signals import terminated_is_interrupted
-from dualface_ray.errors import Cancelled, DiskFullError, NameCollisionError, OutputExistsError
+from dualface_ray.errors import Cancelled, ClusterError, DiskFullError, NameCollisionError, OutputExistsError
 from dualface_ray.report import JobSnapshot, VideoState
 from tests.cli_jobs import PlayedJob, story, video
 
@@ -136,7 +136,7 @@ def test_layout_and_overwrite_win_over_the_file_and_clash_with_set(fake_api, tmp
     ("error", "code"),
     [
         (NameCollisionError("two inputs share it", where="out/a.mp4", remedy="Rename one."), 2),
-        (OutputExistsError("exists", where="out/a.mp4", remedy="Use --overwrite."), 2),
+        (OutputExistsError("exists", where="out/a.mp4", remedy="Use overwrite=True."), 2),
         (DiskFullError("no space", where="out"), 1),
         (Cancelled("stopped"), 130),
         (KeyboardInterrupt(), 130),
@@ -159,6 +159,18 @@ def test_errors_of_the_job_are_one_line(fake_api, error, code, capfd, monkeypatc
     assert [line["event"] for line in lines] == ["starting", "error"]
     assert lines[-1]["exit_code"] == code
     assert err.count("\n") == 1
+
+
+def test_remedies_are_said_as_they_are_typed(fake_api, capfd, monkeypatch):
+    """Errors speak to Python of an argument, here of an option; what a file is called stays."""
+    monkeypatch.delenv("DUALFACE_DEBUG", raising=False)
+    fake_api(OutputExistsError("exists", where="out/overwrite=True.mp4", remedy="Use overwrite=True."))
+    assert execute(["run", "a.mp4", "-o", "out"]) == 2
+    assert capfd.readouterr().err == "dualface: out/overwrite=True.mp4: exists. Use --overwrite.\n"
+    fake_api(ClusterError("nobody", remedy="Name no address=, or another working_dir=."))
+    assert execute(["run", "a.mp4", "-o", "out", "--json"]) == 2
+    event = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert event["message"] == "nobody. Name no --address, or another --working-dir."
 
 
 def test_debug_brings_the_traceback(fake_api, capfd, monkeypatch):

@@ -71,7 +71,7 @@ def test_what_is_not_ours_stays(ask, name, failed):
     with pytest.raises(OutputExistsError, match=said) as caught:
         ask()
     assert caught.value.where == str(task.outputs.folder / name)
-    assert "--overwrite" in caught.value.remedy
+    assert "overwrite=True" in caught.value.remedy
     assert ask(overwrite=True).state is VideoState.WAITING
 
 
@@ -87,7 +87,7 @@ def test_a_file_that_is_no_report_is_a_wrong_request(ask, content):
     with pytest.raises(OutputExistsError, match=r"talk\.report\.json: ") as caught:
         ask()
     assert caught.value.exit_code == 2
-    assert "--overwrite" in caught.value.remedy
+    assert "overwrite=True" in caught.value.remedy
     assert ask(overwrite=True).state is VideoState.WAITING
 
 

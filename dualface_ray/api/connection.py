@@ -91,7 +91,8 @@ def _check_listener(address: str) -> None:
         raise ClusterError(
             f"no Ray answers there ({error})",
             where=address,
-            remedy="Check the address (ray status on the head shows it), or leave --address out for a private Ray.",
+            remedy="Check the address (ray status on the head shows it); for a private Ray name no address=, nor "
+            "RAY_ADDRESS.",
         ) from error
 
 

@@ -21,6 +21,8 @@ INTERRUPTED = 130
 WRONG_REQUEST = 2
 _SHOWN = 160
 """Letters of a path that nobody would read to its end."""
+_AS_OPTIONS = {"overwrite=True": "--overwrite", "working_dir=": "--working-dir", "address=": "--address"}
+"""Remedies speak as Python's door does; here stands how the same is typed."""
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
@@ -43,7 +45,7 @@ def guarded(command: Callable[[], int], *, as_json: bool = False, argv: Sequence
         return _reader_gone()
     except DualfaceError as error:
         _debug()
-        return _say(str(error), error.code, error.exit_code, as_json)
+        return _say(_typed(error), error.code, error.exit_code, as_json)
     except Exception as error:
         _debug()
         if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
@@ -58,6 +60,13 @@ def guarded(command: Callable[[], int], *, as_json: bool = False, argv: Sequence
             f"internal error: {type(error).__name__}: {error}. Run again with DUALFACE_DEBUG=1 and report the output."
         )
         return _say(text, "internal", 1, as_json)
+
+
+def _typed(error: DualfaceError) -> str:
+    remedy = error.remedy
+    for argument, option in _AS_OPTIONS.items():
+        remedy = remedy.replace(argument, option)
+    return str(type(error)(error.what, where=error.where, remedy=remedy))
 
 
 def _say(line: str, code: str, exit_code: int, as_json: bool) -> int:

@@ -29,7 +29,7 @@ class Api:
             raise DeviceError(
                 f"TensorRT cannot be imported ({error})",
                 where="tensorrt",
-                remedy="Install the GPU extra: pip install 'dualface-ray[gpu]', or use --set lane.backend=cpu.",
+                remedy="Install the GPU extra: pip install 'dualface-ray[gpu]', or set lane.backend=cpu.",
             ) from error
         self.trt: Any = tensorrt
         self.version = str(tensorrt.__version__)

@@ -29,7 +29,7 @@ class Earlier:
                 raise AddressError(
                     "results cannot be written there",
                     where=shown_address(self._remote),
-                    remedy="Name a folder, or an s3:// or gs:// address, with -o.",
+                    remedy="Name a folder, or an s3:// or gs:// address, for the results.",
                 )
             try:
                 self._listing = again(partial(store.listing, self._remote), settings.storage.attempts)
@@ -82,7 +82,9 @@ def done_before(task: VideoTask, settings: Settings, earlier: Earlier) -> bool:
             what = "exists and has no report beside it, so nothing says that it may be replaced"
         else:
             what = "exists, and the report beside it is of a run that failed: nothing says that it may be replaced"
-        raise OutputExistsError(what, where=_shown(outputs, there[0]), remedy=f"Use --overwrite to replace it, {_ELSE}")
+        raise OutputExistsError(
+            what, where=_shown(outputs, there[0]), remedy=f"Use overwrite=True to replace it, {_ELSE}"
+        )
     return False
 
 
@@ -131,7 +133,7 @@ def _report(outputs: OutputPlan, earlier: Earlier) -> RunReport | None:
     except InputError as error:
         if not earlier.exists(outputs, outputs.report):
             return None  # it has just been taken away
-        remedy = f"{error.remedy} Or use --overwrite to replace it, {_ELSE}".strip()
+        remedy = f"{error.remedy} Or use overwrite=True to replace it, {_ELSE}".strip()
         raise OutputExistsError(error.what, where=error.where, remedy=remedy) from error
 
 

@@ -29,7 +29,7 @@ def pack(
         RequestError: there is no such folder, it is empty, or its zip is larger than ``max_bytes``.
     """
     if folder is not None and not folder.is_dir():
-        raise RequestError("no such folder", where=str(folder), remedy="Name a folder with --working-dir.")
+        raise RequestError("no such folder", where=str(folder), remedy="Name another working_dir=.")
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in sorted((extra or {}).items()):
             _add(archive, name, content)

@@ -240,7 +240,7 @@ def choose_plan(card_bytes: int, share: float, shape: LaneShape) -> VramPlan:
     raise VramBudgetError(
         f"not even one stream fits: {bill.describe()}",
         where="lane",
-        remedy="Use a card with more memory, smaller input video, or --set lane.backend=cpu.",
+        remedy="Use a card with more memory, or smaller input video, or set lane.backend=cpu.",
     )
 
 
