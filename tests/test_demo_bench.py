@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from recorded_runs import LEFT, RIGHT, made_up_run
 
 from dualface_ray.bench import identity as identity_bench
 from dualface_ray.bench.recorded import RecordedRun, record
@@ -18,15 +19,13 @@ from dualface_ray.bench.scoring import Claim, claims_of, identities, iou, score
 from dualface_ray.cli.app import execute
 from dualface_ray.demo import SCENES, SceneTruth, TruthFace, TruthFrame, load_faces, render
 from dualface_ray.errors import InputError
-from dualface_ray.frames import DESCRIPTOR_SIZE, EMBEDDING_SIZE, SIGNATURE_BYTES, Faces, FrameFlag, StreamInfo
+from dualface_ray.frames import EMBEDDING_SIZE, Faces
 from dualface_ray.framing import CanvasPlan, DirectedFrame, FramePlan, TilePlan
 from dualface_ray.identity import Box, PersonState, PersonTrack, TrackedFrame
 from dualface_ray.settings import Settings
 
 pytest.importorskip("motmetrics")
 
-LEFT: Box = (100.0, 100.0, 200.0, 220.0)
-RIGHT: Box = (500.0, 100.0, 600.0, 220.0)
 FRAMES = 40
 
 
@@ -178,27 +177,6 @@ def test_nothing_claimed_is_no_crash() -> None:
 
 
 # --- recorded runs ------------------------------------------------------------------------------------------------
-def made_up_run(frames: int = 60) -> RecordedRun:
-    """Two people who stand still, as a detector would see them; noise from a fixed seed."""
-    rng = np.random.default_rng(4)
-    looks = rng.normal(0, 1, (2, DESCRIPTOR_SIZE)), rng.normal(0, 1, (2, EMBEDDING_SIZE))
-    faces, embeddings = [], []
-    for _ in range(frames):
-        boxes = np.array([LEFT, RIGHT]) + rng.normal(0, 1, (2, 4))
-        marks = boxes[:, None, :2] + (boxes[:, None, 2:] - boxes[:, None, :2]) * np.array(
-            [[0.3, 0.35], [0.7, 0.35], [0.5, 0.55], [0.35, 0.75], [0.65, 0.75]]
-        )
-        unit = [look / np.linalg.norm(look, axis=1, keepdims=True) for look in looks]
-        scores = np.array([0.9, 0.8], np.float32)
-        faces.append(Faces(boxes.astype(np.float32), marks.astype(np.float32), scores, unit[0].astype(np.float32)))
-        embeddings.append(unit[1].astype(np.float32))
-    flags = np.zeros(frames, np.int32)
-    flags[0] = int(FrameFlag.KEY | FrameFlag.CUT_CANDIDATE)
-    info = StreamInfo("made up", 1280, 720, Fraction(1, 25), Fraction(25), duration_ticks=frames)
-    signatures = np.full((frames, SIGNATURE_BYTES), 100, np.uint8)
-    return RecordedRun(info, np.arange(frames), flags, signatures, tuple(faces), tuple(embeddings))
-
-
 def test_a_recorded_run_survives_its_file_bit_for_bit(tmp_path: Path) -> None:
     run = made_up_run()
     run.faces[3].boxes_px[:] += 1

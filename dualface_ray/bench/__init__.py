@@ -4,6 +4,7 @@
                                          └─ memory of all processes over time
     scenes with truth ─► recorded detections ─► identity and framing, peers' trackers ─► one table of scores
     SCENES ─► clip, truth ─► RecordedRun ─► identity and framing ─► scores beside those of peers
+    any video ─► record ─► RecordedRun ─► replay, with other settings ─► tracks, plans
     pictures on a card ─► one context, large batches | a context for each stream ─► rates, latencies
     slots on a card ─► drawn there | brought down and drawn by OpenCV ─► rates
     a job ─► its actors and its driver killed ─► the same results, and what it cost
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from dualface_ray.bench.identity import run_identity_bench
     from dualface_ray.bench.lane import LaneRow, run_lane_bench
     from dualface_ray.bench.outcome import ScheduleBench
+    from dualface_ray.bench.recorded import RecordedRun, record
+    from dualface_ray.bench.replaying import Replay, replay, write_replay
     from dualface_ray.bench.schedule import run_schedule_bench
     from dualface_ray.bench.scoreboard import IdentityBench
     from dualface_ray.bench.small import SMALL_HEADER, run_small_bench
@@ -40,7 +43,11 @@ __all__ = [
     "CpuBench",
     "IdentityBench",
     "LaneRow",
+    "RecordedRun",
+    "Replay",
     "ScheduleBench",
+    "record",
+    "replay",
     "run_batching_bench",
     "run_chaos_bench",
     "run_compose_bench",
@@ -49,6 +56,7 @@ __all__ = [
     "run_lane_bench",
     "run_schedule_bench",
     "run_small_bench",
+    "write_replay",
 ]
 
 _HOMES = {
@@ -61,13 +69,18 @@ _HOMES = {
     "ComposeBench": "compose",
     "CpuBench": "cpu",
     "IdentityBench": "scoreboard",
+    "RecordedRun": "recorded",
+    "Replay": "replaying",
     "ScheduleBench": "outcome",
+    "record": "recorded",
+    "replay": "replaying",
     "run_batching_bench": "batching",
     "run_compose_bench": "compose",
     "run_cpu_bench": "cpu",
     "run_identity_bench": "identity",
     "run_schedule_bench": "schedule",
     "run_small_bench": "small",
+    "write_replay": "replaying",
 }
 
 

@@ -6,7 +6,7 @@ video ─► decoder ─► detector, embedder on every frame ─► RecordedRun
 
 from __future__ import annotations
 
-import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,8 +17,8 @@ import numpy.typing as npt
 from dualface_ray.backends import load_backend
 from dualface_ray.detect import FramePixels
 from dualface_ray.errors import InputError
-from dualface_ray.frames import F32, FaceCrop, Faces, StreamInfo
-from dualface_ray.media import AtomicFile, DecodedFrame
+from dualface_ray.frames import F32, FaceCrop, Faces, PixelLayout, StreamInfo
+from dualface_ray.media import AtomicFile, DecodedFrame, Slot, check_input
 from dualface_ray.settings import Settings
 
 SCHEMA = 1
@@ -91,7 +91,7 @@ class RecordedRun:
                     _info(data["meta"]), data["pts_ticks"], data["flags"], data["signatures"],
                     tuple(Faces(*row) for row in rows), tuple(parts["embeddings"]),
                 )  # fmt: skip
-        except (OSError, ValueError, KeyError, IndexError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        except Exception as error:  # damaged bytes come out of NumPy, zipfile and zlib as a dozen kinds
             raise InputError(f"not a recorded run ({error})", where=str(path), remedy="Record it again.") from error
 
 
@@ -107,19 +107,35 @@ def _info(meta: npt.NDArray[np.str_]) -> StreamInfo:
     )  # fmt: skip
 
 
-def record(path: Path, settings: Settings, *, threads: int = 1, embed: bool = True) -> RecordedRun:
+def record(
+    path: Path,
+    settings: Settings,
+    *,
+    threads: int = 1,
+    embed: bool = True,
+    progress: Callable[[int], None] = lambda _frames: None,
+) -> RecordedRun:
     """Decode a video and examine every frame of it on the CPU.
 
+    Args:
+        path: of the video.
+        settings: ``input``, ``detect`` and the models; the rest is chosen at replay.
+        threads: of decoder, detector and embedder each.
+        embed: embed every face, too; without it a replay that asks for an embedding fails.
+        progress: gets the count of frames done, after each.
+
     Raises:
-        InputError: it cannot be decoded.
+        InputError: it cannot be decoded, or holds no frame.
         ModelError: a model is missing.
     """
     backend = load_backend("cpu")
-    decoder = backend.open_decoder(path, path.stem, settings, threads)
+    check_input(path, allow_symlinks=settings.input.allow_symlinks)
+    decoder = backend.open_decoder(path, path.name, settings, threads)
     detector = backend.load_detector(settings, threads)
     embedder = backend.load_embedder(settings, threads) if embed else None
     info = decoder.info
-    slot = np.empty((info.slot_height_px * 3 // 2, info.slot_width_px), np.uint8)
+    sample = np.uint16 if info.layout is PixelLayout.P010 else np.uint8
+    slot: Slot = np.empty((info.slot_height_px * 3 // 2, info.slot_width_px), sample)
     pixels = FramePixels(slot, info)
     frames: list[DecodedFrame] = []
     signatures, faces, embeddings = [], [], []
@@ -136,11 +152,14 @@ def record(path: Path, settings: Settings, *, threads: int = 1, embed: bool = Tr
                 crops = [_crop(len(frames) - 1, found, row) for row in range(len(found))]
                 nothing = np.zeros((len(crops), 0), np.float32)
                 embeddings.append(embedder.embed([pixels] * len(crops), crops) if embedder and crops else nothing)
+                progress(len(frames))
     finally:
         decoder.close()
         detector.close()
         if embedder is not None:
             embedder.close()
+    if not frames:
+        raise InputError("holds no frame that can be decoded", where=str(path), remedy="Check the file in a player.")
     return RecordedRun(
         info,
         np.array([frame.pts_ticks for frame in frames], np.int64),

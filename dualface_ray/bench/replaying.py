@@ -1,6 +1,7 @@
 """Replay: a recorded run through identity and framing, as the actors do it, without pixels.
 
 RecordedRun ─► grid frames ─► Director ─► asks ─► what was recorded ─► answers ─► Director ─► Replay
+                                                      tracks.jsonl, plans.jsonl (docs/recorded.md) ◄─┘
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from dualface_ray.errors import InputError
 from dualface_ray.frames import F32, Answer, Ask, Detections, FaceCrop, Faces, FrameFlag, FrameTicket
 from dualface_ray.framing import DirectedFrame, Director
 from dualface_ray.identity import Cast, FrameFact, IdentityEvent
+from dualface_ray.media import AtomicFile, write_atomic
+from dualface_ray.report import TracksHeader, TracksWriter
 from dualface_ray.settings import Settings
 
 
@@ -34,6 +38,21 @@ class Replay:
     detected: int
     embedded: int
     director_s: float
+
+
+def write_replay(done: Replay, run: RecordedRun, tracks: Path, plans: Path) -> None:
+    """Write what came out: tracks as every run writes them, and the plan of each frame, which nothing is rounded in.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    info = run.info
+    header = TracksHeader(info.stream_id, info.display_width_px, info.display_height_px, info.time_base)
+    with AtomicFile(tracks, make_folder=True) as file, TracksWriter(file.part, header) as writer:
+        for frame in done.frames:
+            writer.add(frame.tracked, frame.plan)
+    text = header.line() + "".join(f"{frame.plan.to_json()}\n" for frame in done.frames)
+    write_atomic(plans, text.encode(), make_folder=True)
 
 
 def replay(
@@ -107,7 +126,11 @@ class _Replayer:
         """
         faces, known = self._run.faces[crop.frame_index], self._run.embeddings[crop.frame_index]
         if not len(known) or not known.shape[1]:
-            raise InputError("the recorded run holds no embedding of this face", where=f"frame {crop.frame_index}")
+            raise InputError(
+                "the recorded run holds no embedding of this face",
+                where=f"frame {crop.frame_index}",
+                remedy="Record it again, with embeddings.",
+            )
         distance = np.abs(faces.boxes_px - np.array(crop.box_px, np.float32)).sum(axis=1)
         embedding: F32 = known[int(np.argmin(distance))]
         return embedding

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dualface_ray.cli.faults import guarded
-from dualface_ray.cli.options import Json, Sets, finish
+from dualface_ray.cli.options import Config, Json, LayoutOption, Sets, finish
 
 bench_app = typer.Typer(name="bench", help="Measurements against a reference in the same run.", no_args_is_help=True)
 
@@ -66,6 +66,37 @@ def bench_identity(
         split, tuple(scenes or ()), tuple(seeds or ()), all_seeds, seconds, tuple(sets or ()), output
     )
     _finish(lambda: measure(request, as_json=as_json), as_json)
+
+
+@bench_app.command("record", short_help="Write down what is seen in a video.")
+def bench_record(
+    source: Annotated[Path, typer.Argument(metavar="VIDEO", help="A file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The recorded run, a .npz.")],
+    config: Config = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Write down what is seen in every frame of a video: faces, embeddings, signatures."""
+    from dualface_ray.cli.recorded import RecordedRequest, record_video
+
+    request = RecordedRequest(source, output, config, tuple(sets or ()))
+    _finish(lambda: record_video(request, as_json=as_json), as_json)
+
+
+@bench_app.command("replay", short_help="Identity and framing of a recorded run, without pixels.")
+def bench_replay(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="What bench record wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of tracks and plans.")],
+    config: Config = None,
+    sets: Sets = None,
+    layout: LayoutOption = None,
+    as_json: Json = False,
+) -> None:
+    """Send a recorded run through identity and framing, without pixels, and write tracks and plans."""
+    from dualface_ray.cli.recorded import RecordedRequest, replay_run
+
+    request = RecordedRequest(run, output, config, tuple(sets or ()), layout.value if layout else None)
+    _finish(lambda: replay_run(request, as_json=as_json), as_json)
 
 
 @bench_app.command("schedule", short_help="Run the scheduling code on a virtual clock.")
