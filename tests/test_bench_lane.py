@@ -227,8 +227,18 @@ def test_only_the_cpu_s_encoders_have_that_reference(
     monkeypatch.setattr(ray, "remote", lambda kind: shell)
     monkeypatch.setattr(ray, "get", lambda found: found)
     monkeypatch.setattr(ray, "kill", lambda actor: None)
-    runner = EncodersRunner(reported(tmp_path, encoder), resolve(), 2)
+    (tmp_path / "finer").mkdir()
+    finer = tmp_path / "finer" / "clip.mp4"
+    asked: list[Path] = []
+
+    def pictures() -> Path:
+        Clip(frames=5, width_px=64, height_px=48).write(finer)
+        asked.append(finer)
+        return finer
+
+    runner = EncodersRunner(reported(tmp_path, encoder), pictures, resolve(), 2)
     assert runner.start() is there
+    assert bool(asked) is there
     if there:
         assert runner.run(0)[0] == pytest.approx(8.0)
     runner.close()

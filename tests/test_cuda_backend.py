@@ -368,8 +368,8 @@ SPEC = EncodeSpec(64, 48, Fraction(1, 30000), Fraction(30000, 1001), gop_frames=
 
 
 def test_nvenc_gives_every_picture_its_time_and_waits_for_its_copy(tmp_path: Path) -> None:
-    library, stream = Library(1), Stream()
-    session = NvencSession(SPEC, SessionGate(0, tmp_path), library, stream, 5)
+    library, stream, back = Library(1), Stream(), []
+    session = NvencSession(SPEC, SessionGate(0, tmp_path), library, stream, 5, back.append)
     assert session.name == "nvenc h264, P2"
     assert library.options["cudacontext"] == 5
     assert library.options["cudastream"] == 1
@@ -384,6 +384,7 @@ def test_nvenc_gives_every_picture_its_time_and_waits_for_its_copy(tmp_path: Pat
     session.close()
     session.close()
     assert library.sessions == 0
+    assert back == [stream]
     with pytest.raises(EncodeError, match="closed"):
         session.encode(FakeArray(64, 48), 99999)
 
@@ -443,11 +444,16 @@ def test_parameters_are_strings_and_fixed() -> None:
 class HostDownloader:
     """Canvases that lie in host memory already."""
 
+    closed = False
+
     def slots(self, count: int, shape: tuple[int, int], sample: np.dtype) -> list[np.ndarray]:
         return [np.zeros(shape, sample) for _ in range(count)]
 
     def fetch(self, canvas: np.ndarray, slot: np.ndarray) -> None:
         slot[:] = canvas
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def canvases(count: int) -> list[np.ndarray]:
@@ -461,7 +467,8 @@ def test_packets_through_the_ring_are_those_of_the_encoder_alone() -> None:
     alone = CpuEncodeSession(spec)
     expected = [packet for n, p in enumerate(pictures) for packet in alone.encode(p, n)] + alone.finish()
     with ThreadPoolExecutor(2) as pool:
-        sessions = [HostEncodeSession(spec, CpuEncodeSession(spec), pool, HostDownloader()) for _ in range(3)]
+        downloaders = [HostDownloader() for _ in range(3)]
+        sessions = [HostEncodeSession(spec, CpuEncodeSession(spec), pool, one) for one in downloaders]
         found: list[list] = [[] for _ in sessions]
         scratch = np.empty_like(pictures[0])
         for number, picture in enumerate(pictures):
@@ -473,8 +480,10 @@ def test_packets_through_the_ring_are_those_of_the_encoder_alone() -> None:
             assert session.extradata == alone.extradata
             assert session.name == "libx264, 1 thread, at most 1 at once in its process"
             found[index] += session.finish()
+            assert not downloaders[index].closed
             session.close()
             session.close()
+            assert downloaders[index].closed, "its stream is another video's now"
     for packets in found:
         assert packets == expected
 

@@ -5,6 +5,7 @@
          ─► lane, detection on every frame       │   (in turn, medians over the rounds; ratios to decoding alone)
          ─► lane with encoder ──────────────────┘
          its pictures from memory ─► the same encoders alone (where they work on the CPU): that lane's reference
+                     └─ of a lane of one stream that hardly compresses them
 
 The reference decodes with the same session, into the same kind of pool, in as many processes. All of them are started
 once and take turns: what drifts in the machine's speed meets them alike, and starting takes longer than measuring.
@@ -16,6 +17,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from dualface_ray.bench.alone import AloneRunner
 from dualface_ray.bench.encoders import EncodersRunner
 from dualface_ray.bench.turns import Run, Runner, medians, take_turns
 from dualface_ray.bench.whole import LaneRunner
+from dualface_ray.report import read_report
 from dualface_ray.settings import resolve
 
 Say = Callable[[str], None]
@@ -124,7 +127,8 @@ def _runners(
     *,
     fresh: bool,
 ) -> list[Runner]:
-    share = 1.0 if fresh else int(10_000 / (1 + len(modes))) / 10_000
+    at_once = 1 + len(modes) + (_ENCODES in modes)  # which starts one more lane, for its reference's pictures
+    share = 1.0 if fresh else int(10_000 / at_once) / 10_000
     gpu = share if backend == "cuda" else 0.0
     runners: list[Runner] = [
         AloneRunner(clip, resolve(sets=sets, backend=backend), backend, shape[0], shape[1], gpu),
@@ -133,8 +137,22 @@ def _runners(
         settings = resolve(sets=sets, backend=backend, every_frame=mode == "every_frame")
         runners.append(LaneRunner(clip, mode, settings, backend, shape, share, made if mode == _ENCODES else None))
         if mode == _ENCODES:
-            runners.append(EncodersRunner(made, settings, shape[0]))
+            pictures = partial(_nearly_lossless, clip, backend, sets, share, made / "nearly-lossless")
+            runners.append(EncodersRunner(made, pictures, settings, shape[0]))
     return runners
+
+
+def _nearly_lossless(clip: Path, backend: str, sets: Sequence[str], share: float, folder: Path) -> Path:
+    """A result of one stream from which its pictures can be had almost as they were composed."""
+    settings = resolve(sets=[*sets, "encode.quality=1", "encode.preset=ultrafast"], backend=backend)
+    lane = LaneRunner(clip, _ENCODES, settings, backend, (1, 1, 1), share, folder)
+    try:
+        lane.start()
+        lane.run(0)
+    finally:
+        lane.close()
+    (report,) = folder.glob("*.report.json")
+    return folder / read_report(report).outputs[0]
 
 
 def _rows(shape: tuple[int, int, int], found: Mapping[str, Sequence[Run]]) -> Iterator[LaneRow]:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from dualface_ray.backends.cuda.gate import SessionGate, gate_folder, known_machine_cap, lacks_encoder, machine_folder
 from dualface_ray.backends.cuda.hostenc import host_encoder
-from dualface_ray.backends.cuda.launch import new_stream
+from dualface_ray.backends.cuda.launch import give_back_stream, new_stream
 from dualface_ray.backends.cuda.nvdec import LIFE_LOCK
 from dualface_ray.backends.cuda.nvenc import NvencSession
 from dualface_ray.backends.cuda.vendor import context_handle, device, video_codec
@@ -48,5 +48,5 @@ def open_encoder(spec: EncodeSpec, plan: DevicePlan) -> EncodeSession:
         most = plan.machine_sessions if plan.machine_sessions >= 0 else _machine_cap()
         machine = SessionGate(most, machine_folder(), of="machine")
         gate = SessionGate(plan.encoder_sessions, gate_folder(device().uuid), wider=machine)
-        return NvencSession(spec, gate, video_codec(), new_stream(), context_handle())
+        return NvencSession(spec, gate, video_codec(), new_stream(), context_handle(), give_back_stream)
     return host_encoder(spec, plan.encode_at_once or cores() // max(1, spec.threads))

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dualface_ray.backends.cuda.arena import address_of
-from dualface_ray.backends.cuda.launch import new_stream
+from dualface_ray.backends.cuda.launch import give_back_stream, new_stream
 from dualface_ray.backends.cuda.vendor import COPY_DEVICE_TO_HOST, cupy, enter_device, translated
 from dualface_ray.backends.cuda.waiting import wait_for
 from dualface_ray.errors import EncodeError
@@ -38,6 +38,9 @@ class Downloader(Protocol):
 
     def fetch(self, canvas: Canvas, slot: npt.NDArray[Any]) -> None:
         """Copy; complete on return."""
+
+    def close(self) -> None:
+        """Free everything; nothing may be fetched after it. Harmless when called twice."""
 
 
 class PinnedDownloader:
@@ -63,6 +66,12 @@ class PinnedDownloader:
                 slot.ctypes.data, address_of(canvas), slot.nbytes, COPY_DEVICE_TO_HOST, self._stream.ptr
             )
             wait_for(self._stream)
+
+    def close(self) -> None:
+        """Give the stream back and leave the memory to whoever still holds a slot."""
+        stream, self._stream, self._memory = self._stream, None, None
+        if stream is not None:
+            give_back_stream(stream)
 
 
 class HostEncodeSession:
@@ -167,6 +176,7 @@ class HostEncodeSession:
             self._changed.wait_for(lambda: not self._busy)
         self._inner.close()
         self._free.clear()
+        self._downloader.close()
 
     @property
     def _where(self) -> str:

@@ -9,6 +9,7 @@ stream is ours, so waiting for it after the call means that the canvas has been 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -116,19 +117,29 @@ class NvencSession:
         library: the module PyNvVideoCodec, or a double with its interface.
         stream: CUDA stream for the copies; has ``ptr`` and ``synchronize``.
         context: CUcontext of this process, so that the encoder makes none of its own.
+        give_back: gets the stream when the encoder is gone.
 
     Raises:
         EncoderSessionsExhausted: the gate or the driver allows no further session; open the next one in a new process.
         EncodeError: the encoder refuses the parameters.
     """
 
-    def __init__(self, spec: EncodeSpec, gate: SessionGate, library: Any, stream: Any, context: int) -> None:
+    def __init__(
+        self,
+        spec: EncodeSpec,
+        gate: SessionGate,
+        library: Any,
+        stream: Any,
+        context: int,
+        give_back: Callable[[Any], None] = lambda stream: None,
+    ) -> None:
         if spec.bits not in _FORMATS.get(spec.codec, {}):
             raise EncodeError(f"{spec.codec} is not written with {spec.bits} bits", remedy="Use encode.codec=hevc.")
         self.spec = spec
         self._sample = "uint8" if spec.bits == 8 else "uint16"
         self._library = library
         self._stream = stream
+        self._give_back = give_back
         self._where = f"nvenc {spec.codec} {spec.width_px}x{spec.height_px}"
         self._place: Slot = gate.enter(self._where)
         self._frames: list[int] = []
@@ -209,6 +220,9 @@ class NvencSession:
         if encoder is not None:
             with LIFE_LOCK:
                 del encoder
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            self._give_back(stream)
         self._place.leave()
 
     def _packets(self, found: list[dict[str, Any]]) -> list[Packet]:

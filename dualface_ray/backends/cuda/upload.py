@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dualface_ray.backends.cuda.arena import address_of
-from dualface_ray.backends.cuda.launch import new_stream
+from dualface_ray.backends.cuda.launch import give_back_stream, new_stream
 from dualface_ray.backends.cuda.vendor import COPY_HOST_TO_DEVICE, cupy, enter_device, translated
 from dualface_ray.frames import PixelLayout, StreamInfo
 from dualface_ray.media import DecodedBatch, DecodeSession, Slot
@@ -68,6 +68,9 @@ class UploadDecodeSession:
     def close(self) -> None:
         """Free everything; harmless when called twice."""
         self._inner.close()
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            give_back_stream(stream)
         self._pinned = None
         self._capacity = 0
 
