@@ -78,9 +78,10 @@ class LanePlan:
         Args:
             role: ``decoder``, ``inference`` or ``encoder``.
         """
-        if self.memory is None:
-            return DevicePlan()
-        found = self.memory.device_plan(role, self.encoder, self.nvenc_sessions)
+        found = DevicePlan()
+        if self.memory is not None:
+            found = self.memory.device_plan(role, self.encoder, self.nvenc_sessions)
+        found = replace(found, sleeps=self.backend == "cuda" and self.encoder == "cpu" and not self.discard)
         if role != "encoder":
             return found
         return replace(found, encode_at_once=self.encode_at_once, machine_sessions=self.machine_sessions)

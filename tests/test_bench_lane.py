@@ -187,6 +187,7 @@ def test_a_stream_that_fails_ends_the_run(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_pictures_are_shown_there_and_back() -> None:
     assert list(itertools.islice(there_and_back(4), 9)) == [0, 1, 2, 3, 2, 1, 0, 1, 2]
     assert list(itertools.islice(there_and_back(1), 3)) == [0, 0, 0]
+    assert list(itertools.islice(there_and_back(4, 0.5), 9)) == [2, 3, 2, 1, 0, 1, 2, 3, 2]
     with pytest.raises(ActorError, match="no pictures"):
         there_and_back(0)
 
@@ -217,9 +218,10 @@ def test_only_the_cpu_s_encoders_have_that_reference(
 ) -> None:
     import ray
 
-    def actor(spec: Any, pictures: str) -> Any:
+    def actor(spec: Any, pictures: str, begin: float) -> Any:
         """In place of a Ray actor: everything happens at once, and four frames a second are encoded."""
-        one = EncoderAlone(spec, pictures)
+        one = EncoderAlone(spec, pictures, begin)
+        begun.append(begin)
         run = types.SimpleNamespace(remote=lambda seconds: [(2.0 * n, 8 * n) for n in range(1, 4)])
         return types.SimpleNamespace(ready=types.SimpleNamespace(remote=one.ready), run=run)
 
@@ -230,6 +232,7 @@ def test_only_the_cpu_s_encoders_have_that_reference(
     (tmp_path / "finer").mkdir()
     finer = tmp_path / "finer" / "clip.mp4"
     asked: list[Path] = []
+    begun: list[float] = []
 
     def pictures() -> Path:
         Clip(frames=5, width_px=64, height_px=48).write(finer)
@@ -239,6 +242,7 @@ def test_only_the_cpu_s_encoders_have_that_reference(
     runner = EncodersRunner(reported(tmp_path, encoder), pictures, resolve(), 2)
     assert runner.start() is there
     assert bool(asked) is there
+    assert begun == ([0.0, 0.5] if there else [])
     if there:
         assert runner.run(0)[0] == pytest.approx(8.0)
     runner.close()

@@ -257,7 +257,9 @@ def test_a_lane_that_starts_again_takes_an_engine_at_hand(cupy: Any, monkeypatch
     monkeypatch.setattr(engines_room, "_engine", engine)
     monkeypatch.setattr(engines_room, "is_built", lambda key: key in cached)
     monkeypatch.setattr(engines_room, "built_engine", lambda model, key, **_: used.append(key[0]) or Path("e"))
-    monkeypatch.setattr(detector_room, "CudaDetector", lambda settings, **_: used.append(settings.detect.batch_max))
+    monkeypatch.setattr(
+        detector_room, "CudaDetector", lambda settings, progress, **_: used.append(settings.detect.batch_max)
+    )
 
     def batches(batch: int, plan: DevicePlan) -> set[int]:
         settings = Settings.model_validate({"detect": {"batch_max": batch}, "identity": {"reid": "off"}})

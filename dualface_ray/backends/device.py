@@ -16,6 +16,8 @@ class DevicePlan:
     """What the whole lane will allocate of its card: waited for, a little, before it begins; 0 = not known."""
     encoder: Literal["", "nvenc", "cpu"] = ""
     """Who encodes; empty = NVENC where the card has one."""
+    sleeps: bool = False
+    """Threads that wait for the card leave their core to others: the lane's encoders on the CPU need it."""
     encoder_sessions: int = 0
     """NVENC sessions that the lane's card may have at once, over all its processes; 0 = the driver decides."""
     engines_at_hand: bool = False

@@ -42,10 +42,13 @@ class EncoderAlone:
     Args:
         spec: what to encode.
         pictures: file of NV12 pictures of its size, one behind the other.
+        begin: share of them that is before the first one encoded. Each process begins elsewhere: one picture that all
+            of them read at once would come from the cores' cache, where a lane's streams have pictures of their own.
     """
 
-    def __init__(self, spec: EncodeSpec, pictures: str) -> None:
+    def __init__(self, spec: EncodeSpec, pictures: str, begin: float = 0.0) -> None:
         self._spec = spec
+        self._begin = begin
         shape = (-1, spec.height_px * 3 // 2, spec.width_px)
         # Private pages, as the encoder wants memory that may be written; nothing writes, so they stay shared.
         self._pictures: npt.NDArray[np.uint8] = np.memmap(pictures, np.uint8, "c").reshape(shape)
@@ -58,7 +61,7 @@ class EncoderAlone:
         """Encode for so long; marks are monotonic seconds of this host and frames."""
         session, marks = load_backend("cpu").open_encoder(self._spec), []
         end_s = time.monotonic() + seconds
-        for pts_ticks, number in enumerate(there_and_back(len(self._pictures))):
+        for pts_ticks, number in enumerate(there_and_back(len(self._pictures), self._begin)):
             session.encode(self._pictures[number], pts_ticks)
             if pts_ticks % _MARK_EVERY == _MARK_EVERY - 1:
                 now_s = time.monotonic()
@@ -103,7 +106,7 @@ class EncodersRunner:
         pictures = self._made / "pictures"
         spec = decoded(self._make(), pictures, self._settings, thread_budget(cores(), self._streams).encode)
         actor = ray.remote(EncoderAlone).options(num_cpus=0)
-        self._actors = [actor.remote(spec, str(pictures)) for _ in range(self._streams)]
+        self._actors = [actor.remote(spec, str(pictures), n / self._streams) for n in range(self._streams)]
         ray.get([one.ready.remote() for one in self._actors])
         return True
 
@@ -128,11 +131,17 @@ class EncodersRunner:
             ray.kill(actor)
 
 
-def there_and_back(count: int) -> Iterator[int]:
-    """Picture numbers for ever, forwards and backwards: no jump that a camera would not make."""
+def there_and_back(count: int, begin: float = 0.0) -> Iterator[int]:
+    """Picture numbers for ever, forwards and backwards: no jump that a camera would not make.
+
+    Args:
+        count: of the pictures.
+        begin: share of them that comes before the first one.
+    """
     if count < 1:
         raise ActorError("there are no pictures to encode", where="bench lane")
-    return itertools.cycle([*range(count), *range(count - 2, 0, -1)])
+    first, turn = int(begin * count), [*range(count), *range(count - 2, 0, -1)]
+    return itertools.cycle([*turn[first:], *turn[:first]])
 
 
 def decoded(video: Path, pictures: Path, settings: Settings, threads: int) -> EncodeSpec:

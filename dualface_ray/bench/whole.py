@@ -15,11 +15,13 @@ from dualface_ray.bench.turns import Run
 from dualface_ray.bench.window import Progress
 from dualface_ray.errors import ActorError, DualfaceError
 from dualface_ray.frames import slot_stride_bytes
-from dualface_ray.hardware import cores, thread_budget
+from dualface_ray.hardware import cores, gpus, profile_for, thread_budget
 from dualface_ray.media import plan_outputs
 from dualface_ray.settings import Settings
 
 _ACTORS = ("DecoderActor", "InferenceActor", "EncoderActor")
+_POLL_S = 0.1
+"""Between looks at the actors. Each costs every process of the lane a call, so a job looks more seldom still."""
 _COUNTED = ("frames_examined", "faces_embedded", "batches", "detect_s")
 
 
@@ -75,6 +77,7 @@ class LaneRunner:
             pool_slots=each * self._settings.quota_frames(Fraction(self._settings.input.max_fps)),
             decoders=decoders,
             encoders=encoders,
+            encoder="cpu" if self._backend == "cuda" and _no_nvenc() else "",
             discard=self.name != "encoder",
         )
         self._lane = Lane(plan, self._settings)
@@ -127,7 +130,7 @@ class LaneRunner:
             ended = sum(status.state.final for status in states)
             if ended and (ended == count or not until_all):
                 return
-            time.sleep(0.02)
+            time.sleep(_POLL_S)
 
     def _inference(self, before: dict[str, Any]) -> dict[str, Any]:
         """What the inference actor did in this run."""
@@ -155,3 +158,9 @@ class LaneRunner:
         self._lane.advance()
         if self._lane.failure is not None:
             raise DualfaceError(str(self._lane.failure), where="lane")
+
+
+def _no_nvenc() -> bool:
+    """Whether the card is known as one whose videos are encoded on the CPU, as a job's plan knows it."""
+    profiles = [profile_for(card.name) for card in gpus()]
+    return any(found is not None and not found.has_nvenc for found in profiles)

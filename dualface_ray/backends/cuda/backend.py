@@ -33,7 +33,10 @@ class CudaBackend:
         self._at_hand: dict[str, Settings] = {}
 
     def planned(self, plan: DevicePlan) -> CudaBackend:
-        """CuPy's pool is limited at once; the rest is kept for the factories."""
+        """CuPy's pool is limited, and the way to wait chosen, at once; the rest is kept for the factories."""
+        from dualface_ray.backends.cuda.waiting import choose
+
+        choose(sleep=plan.sleeps)
         if plan.pool_bytes:
             from dualface_ray.backends.cuda.launch import limit_pool
 

@@ -1,14 +1,13 @@
 """Waiting for a stream: spinning is quickest, sleeping leaves the core to others, such as the CPU's encoders.
 
-CUDA spins by default where a machine has more cores than a process has contexts. Which of the two serves a lane better
-is to be measured on its machine (``dualface bench lane``); ``DUALFACE_CUDA_WAIT=sleep`` in its environment chooses.
+CUDA spins by default where a machine has more cores than a process has contexts. A lane whose videos are encoded on
+the CPU sleeps, as its plan says; every other one spins. ``DUALFACE_CUDA_WAIT`` in its environment says otherwise.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from functools import lru_cache
 from typing import Any
 
 from dualface_ray.backends.cuda.vendor import cupy
@@ -16,19 +15,24 @@ from dualface_ray.errors import SettingsError
 
 SWITCH = "DUALFACE_CUDA_WAIT"
 _local = threading.local()
+_chosen = [False]
 
 
-@lru_cache(maxsize=1)
+def choose(*, sleep: bool) -> None:
+    """What this process does from now on, unless its environment says otherwise."""
+    _chosen[0] = sleep
+
+
 def sleeps() -> bool:
     """Whether this process sleeps while it waits.
 
     Raises:
         SettingsError: the variable says something else than ``spin`` or ``sleep``.
     """
-    word = os.environ.get(SWITCH, "") or "spin"
-    if word not in ("spin", "sleep"):
+    word = os.environ.get(SWITCH, "")
+    if word not in ("", "spin", "sleep"):
         raise SettingsError(f"{word!r} is no way to wait", where=SWITCH, remedy="Use spin or sleep.")
-    return word == "sleep"
+    return word == "sleep" if word else _chosen[0]
 
 
 def new_event() -> Any:
