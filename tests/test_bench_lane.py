@@ -96,6 +96,30 @@ def test_a_run_that_fails_closes_everything() -> None:
     assert sorted(log[-2:]) == ["close adaptive", "close decode + copy alone"]
 
 
+def test_a_round_that_fails_leaves_the_ones_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "_card_bytes", lambda: 7)
+    log: list[str] = []
+    said: list[str] = []
+
+    class Ending(Played):
+        def run(self, idle_bytes: int) -> tuple[float, dict[str, Any]]:
+            if not self.rates:
+                raise ActorError("the streams never ran together", remedy="Use a longer clip.")
+            return super().run(idle_bytes)
+
+    alone, lane = Played("decode + copy alone", log, [100, 110, 120]), Ending("adaptive", log, [90, 88])
+    found = take_turns([alone, lane], 4, fresh=False, say=said.append)
+    assert {name: [rate for rate, _ in runs] for name, runs in found.items()} == {
+        "decode + copy alone": [100, 110],
+        "adaptive": [90, 88],
+    }
+    assert "round 3 of 4 failed" in said[0]
+    assert "never ran together" in said[0]
+    assert sorted(log[-2:]) == ["close adaptive", "close decode + copy alone"]
+    with pytest.raises(ActorError, match="never ran together"):
+        take_turns([Ending("adaptive", log, [])], 2, fresh=False, say=said.append)
+
+
 def test_medians_are_taken_of_what_is_there() -> None:
     runs = [{"a": 1, "b": "1/5/9"}, {"a": 3}, {"a": 2, "b": "3/7/9"}]
     assert medians(runs) == {"a": 2, "b": "2/6/9"}

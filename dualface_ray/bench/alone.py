@@ -1,9 +1,15 @@
-"""Decoding alone: the reference of the lane benchmark, as many processes as the lane's decoders, pictures dropped."""
+"""Decoding alone: the reference of the lane benchmark, as many processes as the lane's decoders, pictures dropped.
+
+All streams are opened before any is measured: a card opens them one after the other, and the first would else be over
+before the last has begun.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +20,26 @@ from dualface_ray.bench.turns import Run
 from dualface_ray.bench.window import Mark, Progress
 from dualface_ray.errors import ActorError
 from dualface_ray.frames import slot_stride_bytes
+from dualface_ray.media import DecodeSession, Slot
 from dualface_ray.settings import Settings
 
 CHUNK = 16
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One that is open, and how far it has come."""
+
+    session: DecodeSession
+    slots: list[Slot]
+    frames: int = 0
+    end: bool = False
+
+    def chunk(self) -> None:
+        """Decode the next frames."""
+        begin = self.frames % (len(self.slots) - len(self.slots) % CHUNK)
+        batch = self.session.decode(self.slots[begin : begin + CHUNK])
+        self.frames, self.end = self.frames + len(batch.frames), batch.end
 
 
 class DecodeAlone:
@@ -32,18 +55,31 @@ class DecodeAlone:
         self._ring = settings.quota_frames(info.average_rate)
         self._arena = self._backend.create_arena(self._stride * self._ring * streams, self._ring * streams)
         self._streams = streams
+        self._open: dict[int, _Stream] = {}
 
     def ready(self) -> None:
         """It has its pool."""
 
+    def begin(self) -> None:
+        """Open all streams and decode the first frames of each."""
+        self._at_once(self._begin)
+
     def run(self) -> list[list[Mark]]:
-        """Decode all streams at once; marks (monotonic seconds of this host, frames) per stream."""
+        """Decode them to their ends at once; marks (monotonic seconds of this host, frames) per stream."""
         marks: list[list[Mark]] = [[] for _ in range(self._streams)]
+        self._at_once(lambda stream: self._finish(stream, marks[stream]))
+        return marks
+
+    def close(self) -> None:
+        """Free the pool."""
+        self._arena.close()
+
+    def _at_once(self, do: Callable[[int], None]) -> None:
         failures: list[Exception] = []
 
         def work(stream: int) -> None:
             try:
-                self._decode(stream, marks[stream])
+                do(stream)
             except Exception as error:
                 failures.append(error)
 
@@ -54,23 +90,20 @@ class DecodeAlone:
             thread.join()
         if failures:
             raise ActorError(f"decoding alone failed: {failures[0]!r}", where=str(self._clip))
-        return marks
 
-    def close(self) -> None:
-        """Free the pool."""
-        self._arena.close()
-
-    def _decode(self, stream: int, marks: list[Mark]) -> None:
+    def _begin(self, stream: int) -> None:
         session = self._backend.open_decoder(self._clip, f"s{stream}", self._settings, 1)
         first = stream * self._ring * self._stride
         slots = [self._arena.view(first + slot * self._stride, session.info) for slot in range(self._ring)]
-        frames, end = 0, False
-        while not end:
-            begin = frames % (self._ring - self._ring % CHUNK)
-            batch = session.decode(slots[begin : begin + CHUNK])
-            frames, end = frames + len(batch.frames), batch.end
-            marks.append((time.monotonic(), frames))
-        session.close()
+        self._open[stream] = _Stream(session, slots)
+        self._open[stream].chunk()
+
+    def _finish(self, stream: int, marks: list[Mark]) -> None:
+        one = self._open.pop(stream)
+        while not one.end:
+            one.chunk()
+            marks.append((time.monotonic(), one.frames))
+        one.session.close()
 
 
 class AloneRunner:
@@ -109,6 +142,7 @@ class AloneRunner:
         import ray
 
         progress = Progress(self._streams)
+        ray.get([actor.begin.remote() for actor in self._actors])
         with Busy(("DecodeAlone",), idle_bytes) as busy:
             found = ray.get([actor.run.remote() for actor in self._actors])
         for stream, marks in enumerate(marks for share in found for marks in share):

@@ -107,7 +107,7 @@ def run_lane_bench(
             for shape in shapes:
                 with tempfile.TemporaryDirectory(prefix="dualface-lane-") as made:
                     runners = _runners(clip, backend, shape, modes, sets, Path(made), fresh=fresh)
-                    measured = list(_rows(shape, take_turns(runners, repeats, fresh=fresh)))
+                    measured = list(_rows(shape, take_turns(runners, repeats, fresh=fresh, say=say)))
                 for row in measured:
                     say(row.text())
                 rows += measured

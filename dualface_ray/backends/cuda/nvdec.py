@@ -31,7 +31,7 @@ _CODECS = {
     "mpeg1video": "MPEG1",
     "mpeg2video": "MPEG2",
 }
-_REMEDY = "Set lane.allow_cpu_decode=true to decode it on the CPU, or convert it to H.264."
+_REMEDY = "Set lane.allow_cpu_decode=true to decode it on the CPU, or convert it to H.264 of 8 bits (yuv420p)."
 
 _DEVICE_FAULTS = ("illegal", "launch", "ecc", "invalid context", "initialized", "system not ready", "unknown error")
 """Words in an error's text that speak of the device rather than of the video."""
