@@ -7,6 +7,7 @@ import json
 import os
 import types
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from dualface_ray.bench.turns import medians, take_turns
 from dualface_ray.bench.whole import LaneRunner
 from dualface_ray.bench.window import Progress
 from dualface_ray.cli.bench import LaneRequest, bench_lane
-from dualface_ray.errors import ActorError, RequestError
+from dualface_ray.errors import ActorError, InputMissingError, RequestError
 from dualface_ray.report import InputRecord, RunReport, VideoState
 from dualface_ray.settings import resolve
 
@@ -116,8 +117,9 @@ def test_a_round_that_fails_leaves_the_ones_before_it(monkeypatch: pytest.Monkey
     assert "round 3 of 4 failed" in said[0]
     assert "never ran together" in said[0]
     assert sorted(log[-2:]) == ["close adaptive", "close decode + copy alone"]
+    lane.rates = []
     with pytest.raises(ActorError, match="never ran together"):
-        take_turns([Ending("adaptive", log, [])], 2, fresh=False, say=said.append)
+        take_turns([lane], 2, fresh=False, say=said.append)
 
 
 def test_medians_are_taken_of_what_is_there() -> None:
@@ -357,3 +359,19 @@ def test_figures_are_printed_and_kept(
     out, err = capsys.readouterr()
     assert "16 streams 4+4" in out
     assert "a line" in err
+
+
+def test_what_cannot_be_measured_is_known_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import dualface_ray.api
+
+    def start(*_: object) -> None:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr(dualface_ray.api, "connect", start)
+    request = LaneRequest(tmp_path / "none.mp4", "1", "1+1", "adaptive", backend="cpu")
+    with pytest.raises(InputMissingError, match="no such file"):
+        bench_lane(request)
+    with pytest.raises(RequestError, match="its folder does not exist"):
+        bench_lane(replace(request, output=tmp_path / "none" / "figures.json"))

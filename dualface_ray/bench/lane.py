@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dualface_ray.backends.pyav import probe
 from dualface_ray.bench.alone import AloneRunner
 from dualface_ray.bench.encoders import EncodersRunner
 from dualface_ray.bench.turns import Run, Runner, medians, take_turns
@@ -94,11 +95,16 @@ def run_lane_bench(
         fresh: start everything anew for every run, one thing at a time.
         say: gets a line per measurement.
         found: gets everything so far after every number of streams and processes.
+
+    Raises:
+        InputError: the clip is missing or no video.
+        DualfaceError: the first round failed.
     """
     import ray
 
     from dualface_ray.api import connect
 
+    probe(clip, resolve(sets=sets))  # before minutes of starting: its errors would come from inside an actor
     connect(resolve(sets=sets))
     rows: list[LaneRow] = []
     try:

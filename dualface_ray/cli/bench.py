@@ -220,6 +220,8 @@ def bench_lane(request: LaneRequest, *, as_json: bool = False) -> int:
             remedy=f"Modes are {', '.join(sorted(known))}; backends cpu and cuda.",
         )
     _settings(request.sets)
+    if request.output is not None and not request.output.parent.is_dir():
+        raise RequestError("its folder does not exist", where=str(request.output), remedy="Create it first.")
     from dualface_ray.bench import run_lane_bench
 
     def save(rows: Sequence[LaneRow]) -> None:
